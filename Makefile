@@ -1,0 +1,35 @@
+# Everything starts from Python 3.11+ alone; `.venv` is made on the first call.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: setup bench test test-all lint speed clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sciml needs Python 3.11 or newer; set PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[all]'
+	touch $@
+
+# The main job: simulate, train, roll out, score, report. Run it again to resume.
+bench: setup
+	$(BIN)/sciml bench benchmarks/ks/scenario.toml --size default --out runs/ks-default
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+test-all: setup
+	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+speed: setup
+	$(BIN)/python benchmarks/speed/spectral_convolution.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
