@@ -3,6 +3,7 @@
 from sciml.grids.fourier import (
     dealias_mask,
     derivative,
+    inverse_laplacian,
     inverse_transform,
     laplacian_symbol,
     leray_projection,
@@ -19,6 +20,7 @@ __all__ = [
     "Grid",
     "dealias_mask",
     "derivative",
+    "inverse_laplacian",
     "inverse_transform",
     "laplacian_symbol",
     "leray_projection",

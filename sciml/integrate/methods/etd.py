@@ -1,0 +1,143 @@
+"""Exponential time differencing of orders 1 to 4, with the weights of Cox & Matthews.
+
+For constant N all four are exact. The order is the classical one also when L is purely imaginary (dispersion,
+advection), because the imaginary part of the weights is kept.
+
+Source: Cox & Matthews (2002), J. Comput. Phys. 176, 430-455: ETD1 eq. (4), ETD2RK eq. (22), ETD3RK eq. (23)-(25),
+ETDRK4 eq. (26)-(29). Kassam & Trefethen (2005), SIAM J. Sci. Comput. 26, 1214 evaluate the weights by contour
+integrals; here they are phi functions.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+
+from sciml.core import State
+from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.exponential_rk import (
+    ExponentialTableau,
+    check_semilinear,
+    exponential_step,
+    start_tables,
+)
+from sciml.integrate.phi import phi
+from sciml.integrate.terms import AbstractTerm, SemiLinear
+
+
+def _first(z: Tensor) -> Tensor:
+    """Weight of N at t0 in the third- and fourth-order formulas; 1/6 at z = 0."""
+    return phi(1, z) - 3 * phi(2, z) + 4 * phi(3, z)
+
+
+def _last(z: Tensor) -> Tensor:
+    """Weight of N at t1 in the third- and fourth-order formulas; 1/6 at z = 0."""
+    return 4 * phi(3, z) - phi(2, z)
+
+
+def _middle(z: Tensor) -> Tensor:
+    """Weight of N at the midpoint in the third-order formula; 2/3 at z = 0."""
+    return 4 * phi(2, z) - 8 * phi(3, z)
+
+
+def _half(z: Tensor) -> Tensor:
+    """Weight of N at t0 that carries a frozen N to the midpoint; 1/2 at z = 0."""
+    return phi(1, z / 2) / 2
+
+
+_ETD1 = ExponentialTableau(c=(0.0,), a=(), b={0: lambda z: phi(1, z)}, order=1)
+_ETD2RK = ExponentialTableau(
+    c=(0.0, 1.0),
+    a=({0: lambda z: phi(1, z)},),
+    b={0: lambda z: phi(1, z) - phi(2, z), 1: lambda z: phi(2, z)},
+    order=2,
+)
+_ETD3RK = ExponentialTableau(
+    c=(0.0, 0.5, 1.0),
+    a=({0: _half}, {0: lambda z: -phi(1, z), 1: lambda z: 2 * phi(1, z)}),
+    b={0: _first, 1: _middle, 2: _last},
+    order=3,
+)
+_ETDRK4 = ExponentialTableau(
+    c=(0.0, 0.5, 0.5, 1.0),
+    a=(
+        {0: _half},
+        {1: _half},
+        # exp(z/2) times the first stage, written as weights of N at t0: (exp(z/2) - 1) phi_1(z/2) / 2.
+        {0: lambda z: _half(z) * (phi(0, z / 2) - 1), 2: lambda z: phi(1, z / 2)},
+    ),
+    b={0: _first, 1: lambda z: _middle(z) / 2, 2: lambda z: _middle(z) / 2, 3: _last},
+    order=4,
+)
+
+
+@final
+@dataclass(frozen=True)
+class ETD1(AbstractMethod):
+    """Exponential Euler: N is frozen over the step. Order 1, one evaluation."""
+
+    order: ClassVar[int] = 1
+    stages: ClassVar[int] = 1
+
+    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+        """Check the term and find the tables; see `AbstractMethod.init`."""
+        check_semilinear("ETD1", term, y0)
+        return start_tables(term)  # type: ignore[arg-type]
+
+    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        return exponential_step(_ETD1, term, t0, t1, y, carry)
+
+
+@final
+@dataclass(frozen=True)
+class ETD2RK(AbstractMethod):
+    """Two-stage ETD: N is linear over the step. Order 2, two evaluations."""
+
+    order: ClassVar[int] = 2
+    stages: ClassVar[int] = 2
+
+    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+        """Check the term and find the tables; see `AbstractMethod.init`."""
+        check_semilinear("ETD2RK", term, y0)
+        return start_tables(term)  # type: ignore[arg-type]
+
+    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        return exponential_step(_ETD2RK, term, t0, t1, y, carry)
+
+
+@final
+@dataclass(frozen=True)
+class ETD3RK(AbstractMethod):
+    """Three-stage ETD. Order 3, three evaluations."""
+
+    order: ClassVar[int] = 3
+    stages: ClassVar[int] = 3
+
+    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+        """Check the term and find the tables; see `AbstractMethod.init`."""
+        check_semilinear("ETD3RK", term, y0)
+        return start_tables(term)  # type: ignore[arg-type]
+
+    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        return exponential_step(_ETD3RK, term, t0, t1, y, carry)
+
+
+@final
+@dataclass(frozen=True)
+class ETDRK4(AbstractMethod):
+    """Four-stage ETD, the workhorse for smooth periodic PDEs. Order 4, four evaluations."""
+
+    order: ClassVar[int] = 4
+    stages: ClassVar[int] = 4
+
+    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+        """Check the term and find the tables; see `AbstractMethod.init`."""
+        check_semilinear("ETDRK4", term, y0)
+        return start_tables(term)  # type: ignore[arg-type]
+
+    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        return exponential_step(_ETDRK4, term, t0, t1, y, carry)

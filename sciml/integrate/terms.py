@@ -1,0 +1,33 @@
+"""Right-hand sides. A term says what is integrated; the method says how."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from torch import Tensor
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class AbstractTerm(abc.ABC):  # noqa: B024
+    """A right-hand side. Subclasses are final."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SemiLinear(AbstractTerm):
+    """dy/dt = L y + N(t, y) with L diagonal (elementwise) and constant in time.
+
+    Args:
+        linear: L, [1/time]: a float, or a real or complex tensor broadcastable to `y`. Give it in float64 or
+            complex128; the tables made of it are computed in double precision and cast to the state.
+        nonlinear: N(t, y), [state/time], of the shape of `y`. `t` is 0-D in the state's real dtype when the batch
+            shares it, else (batch, 1, ..., 1).
+
+    Tables of exponentials are kept with the term and shared between solves unless `linear` requires a gradient.
+    """
+
+    linear: float | Tensor
+    nonlinear: Field
+    tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)

@@ -1,0 +1,65 @@
+"""From an equation to frames: the state stays in Fourier space between the frames that are kept."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.core.checks import check_finite, check_multiple, check_positive, check_shape
+from sciml.grids import Grid, inverse_transform, transform
+from sciml.integrate import ETDRK4, AbstractMethod, Fixed, SaveAt, SemiLinear, solve
+from sciml.pde.base import AbstractEquation
+
+
+def semilinear(equation: AbstractEquation, grid: Grid, device: torch.device | str = "cpu") -> SemiLinear:
+    """The equation on Fourier coefficients, as a term for `sciml.solve`."""
+    return SemiLinear(equation.linear(grid).to(device), equation.nonlinear(grid))
+
+
+def evolve(
+    equation: AbstractEquation,
+    grid: Grid,
+    u0: Float[Tensor, "batch channel *space"],
+    ts: Float[Tensor, " time"],
+    *,
+    dt: float,
+    method: AbstractMethod | None = None,
+    throw: bool = True,
+) -> Float[Tensor, "batch time channel *space"]:
+    """Solve from `u0` at time 0 and return the fields at `ts`.
+
+    Args:
+        equation: the PDE.
+        grid: where `u0` lives.
+        u0: initial fields, [field]; dtype and device of the computation follow it.
+        ts: times to return, [time], increasing, each a whole multiple of `dt`; 0 returns `u0` itself.
+        dt: step of the integrator, [time].
+        method: integration method, `ETDRK4()` by default.
+        throw: raise `SolveError` if a trajectory blows up; otherwise it is frozen where it was last finite.
+
+    Returns:
+        Fields at `ts`, differentiable in `u0` and in the equation's parameters.
+
+    Raises:
+        ValueError: for a wrong shape, non-finite input, `dt` not above 0, or times that are no multiples of it.
+        SolveError: if a trajectory becomes non-finite.
+    """
+    check_positive("dt", dt)
+    check_shape("u0", u0, (None, len(equation.fields.names), *grid.points), "(batch, channel, *space)")
+    check_finite("u0", u0)
+    end = float(ts[-1])
+    counts = [0 if t == 0 else check_multiple("ts", t, "dt", dt) for t in ts.tolist()]
+    if counts != sorted(set(counts)):
+        raise ValueError(f"`ts` must increase strictly, got {ts.tolist()[:8]}... Sort the times and drop repeats.")
+    if end == 0:
+        return u0[:, None]
+    solution = solve(
+        semilinear(equation, grid, u0.device),
+        method or ETDRK4(),
+        transform(u0, grid),
+        0.0,
+        end,
+        control=Fixed(n=counts[-1]),
+        save=SaveAt(ts=ts, fn=lambda t, u_hat: inverse_transform(u_hat, grid)),
+        throw=throw,
+    )
+    return solution.ys

@@ -1,0 +1,48 @@
+"""Korteweg-de Vries equation: u_t + a u u_x + d u_xxx = 0."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from jaxtyping import Inexact
+from torch import Tensor
+
+from sciml.core import Fields
+from sciml.grids import Grid, wavenumbers
+from sciml.pde.base import AbstractEquation, Nonlinearity
+from sciml.pde.parameters import Parameter, check_parameter, per_mode
+from sciml.pde.quadratic import check_line, quadratic_flux
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class KortewegDeVries(AbstractEquation):
+    """u_t + a u u_x + d u_xxx = 0 on a periodic line; mass and energy are conserved.
+
+    With a = 6, d = 1 a soliton is u = c/2 sech²(sqrt(c) (x - c t - x0) / 2); with a = -6 it is its negative.
+    The linear part is purely imaginary.
+
+    Args:
+        steepening: a, [1].
+        dispersion: d, [length³/time].
+
+    Source: Korteweg & de Vries (1895), Phil. Mag. 39, 422.
+    """
+
+    ndim: ClassVar[int] = 1
+    fields: ClassVar[Fields] = Fields(("u",))
+    steepening: Parameter = 6.0
+    dispersion: Parameter = 1.0
+
+    def __post_init__(self) -> None:
+        check_parameter("steepening", self.steepening)
+        check_parameter("dispersion", self.dispersion)
+
+    def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
+        """i d k³."""
+        check_line("KortewegDeVries", grid)
+        k = wavenumbers(grid, odd=True)[0]
+        return (1j * per_mode(self.dispersion, 1) * k**3)[None]
+
+    def nonlinear(self, grid: Grid) -> Nonlinearity:
+        """-a (u²/2)_x."""
+        return quadratic_flux(grid, self.steepening)
