@@ -92,7 +92,7 @@ def dealias_mask(grid: Grid, fraction: float = 2 / 3) -> Bool[Tensor, "*mode"]:
     return mask
 
 
-def resample(u: Float[Tensor, "*axes"], grid: Grid, points: tuple[int, ...]) -> Float[Tensor, "*axes"]:
+def resample(u: Float[Tensor, "*axes"], grid: Grid, points: tuple[int, ...]) -> Float[Tensor, "*new_axes"]:
     """Fourier interpolation to (or truncation at) another number of points in the same box.
 
     Exact for fields whose modes lie below both Nyquist limits; modes at a Nyquist limit are dropped.
