@@ -31,7 +31,7 @@ _FRONT_DOOR = {
     "Solution": "sciml.integrate",
     "solve": "sciml.integrate",
 }
-__all__ = ["SemiLinear", "Solution", "load", "solve", *_ROOMS]  # noqa: PLE0604
+__all__ = ["SemiLinear", "Solution", "load", "solve", *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,12 @@ class Key:
         position = torch.arange(blocks, device=ids.device)[None, :] + torch.zeros_like(ids)
         members = torch.as_tensor(self.members, device=ids.device).long().reshape(-1, 1)
         words = philox(
-            (position, members + torch.zeros_like(position), (ids & _MASK) + 0 * position, (ids >> 32) & _MASK),
+            (
+                position,
+                members + torch.zeros_like(position),
+                (ids & _MASK) + 0 * position,
+                (ids >> 32) & _MASK,
+            ),
             (self.seed & _MASK, (self.seed >> 32) & _MASK),
         )
         return torch.stack(torch.broadcast_tensors(*words), dim=-1).flatten(1)[:, :count]

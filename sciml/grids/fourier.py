@@ -138,9 +138,7 @@ def inverse_laplacian(grid: Grid) -> Float[Tensor, "*mode"]:
     return inverse
 
 
-def velocity_from_vorticity(
-    omega: Float[Tensor, "batch 1 x y"], grid: Grid
-) -> Float[Tensor, "batch 2 x y"]:
+def velocity_from_vorticity(omega: Float[Tensor, "batch 1 x y"], grid: Grid) -> Float[Tensor, "batch 2 x y"]:
     """The divergence-free velocity (u, v) with zero mean whose curl is omega, [length/time]."""
     _check_plane(grid)
     kx, ky = (k.to(omega.device) for k in wavenumbers(grid, odd=True))
@@ -149,18 +147,14 @@ def velocity_from_vorticity(
     return inverse_transform(u_hat.to(psi_hat.dtype), grid)
 
 
-def vorticity_from_velocity(
-    velocity: Float[Tensor, "batch 2 x y"], grid: Grid
-) -> Float[Tensor, "batch 1 x y"]:
+def vorticity_from_velocity(velocity: Float[Tensor, "batch 2 x y"], grid: Grid) -> Float[Tensor, "batch 1 x y"]:
     """omega = dv/dx - du/dy, [1/time]."""
     _check_plane(grid)
     u, v = velocity[:, :1], velocity[:, 1:]
     return derivative(v, grid, 0) - derivative(u, grid, 1)
 
 
-def leray_projection(
-    velocity: Float[Tensor, "batch axis *space"], grid: Grid
-) -> Float[Tensor, "batch axis *space"]:
+def leray_projection(velocity: Float[Tensor, "batch axis *space"], grid: Grid) -> Float[Tensor, "batch axis *space"]:
     """Remove the gradient part: u_hat - k (k . u_hat) / |k|², divergence-free to rounding.
 
     Raises:

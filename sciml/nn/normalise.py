@@ -37,15 +37,17 @@ class Normalizer(nn.Module):
         """Mean 0 and standard deviation 1."""
         return Normalizer(torch.zeros(channels), torch.ones(channels))
 
-    def _shaped(self, buffer: Tensor, x: Tensor, channel_axis: int) -> Tensor:
+    @staticmethod
+    def shaped(values: Float[Tensor, " channel"], x: Float[Tensor, "*axes"], channel_axis: int = 1) -> Tensor:
+        """One value per channel in the dtype of `x`, shaped to broadcast against it."""
         shape = [1] * x.ndim
         shape[channel_axis] = -1
-        return buffer.to(x.dtype).reshape(shape)
+        return values.to(x.dtype).reshape(shape)
 
     def normalize(self, x: Float[Tensor, "*axes"], channel_axis: int = 1) -> Float[Tensor, "*axes"]:
         """To mean 0 and standard deviation 1, [1]."""
-        return (x - self._shaped(self.mean, x, channel_axis)) / self._shaped(self.std, x, channel_axis)
+        return (x - self.shaped(self.mean, x, channel_axis)) / self.shaped(self.std, x, channel_axis)
 
     def denormalize(self, x: Float[Tensor, "*axes"], channel_axis: int = 1) -> Float[Tensor, "*axes"]:
         """Back to physical values, [field]."""
-        return x * self._shaped(self.std, x, channel_axis) + self._shaped(self.mean, x, channel_axis)
+        return x * self.shaped(self.std, x, channel_axis) + self.shaped(self.mean, x, channel_axis)

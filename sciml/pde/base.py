@@ -44,5 +44,3 @@ class AbstractInitial(abc.ABC):
     @abc.abstractmethod
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
         """One float64 field per row of `key`; the same field for the same row at any resolution that holds it."""
-
-

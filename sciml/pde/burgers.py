@@ -9,7 +9,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import Grid, laplacian_symbol
 from sciml.pde.base import AbstractEquation, Nonlinearity
-from sciml.pde.parameters import Parameter, check_parameter, per_mode
+from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 from sciml.pde.quadratic import check_line, quadratic_flux
 
 
@@ -35,7 +35,7 @@ class Burgers(AbstractEquation):
     def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
         """-nu k²."""
         check_line("Burgers", grid)
-        return (per_mode(self.viscosity, 1) * laplacian_symbol(grid))[None]
+        return as_channel(per_mode(self.viscosity, 1) * laplacian_symbol(grid), 1)
 
     def nonlinear(self, grid: Grid) -> Nonlinearity:
         """-(u²/2)_x."""

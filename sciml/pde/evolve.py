@@ -46,20 +46,22 @@ def evolve(
     check_positive("dt", dt)
     check_shape("u0", u0, (None, len(equation.fields.names), *grid.points), "(batch, channel, *space)")
     check_finite("u0", u0)
-    end = float(ts[-1])
     counts = [0 if t == 0 else check_multiple("ts", t, "dt", dt) for t in ts.tolist()]
     if counts != sorted(set(counts)):
         raise ValueError(f"`ts` must increase strictly, got {ts.tolist()[:8]}... Sort the times and drop repeats.")
-    if end == 0:
+    if counts[-1] == 0:
         return u0[:, None]
     solution = solve(
         semilinear(equation, grid, u0.device),
         method or ETDRK4(),
         transform(u0, grid),
         0.0,
-        end,
+        counts[-1] * dt,
         control=Fixed(n=counts[-1]),
-        save=SaveAt(ts=ts, fn=lambda t, u_hat: inverse_transform(u_hat, grid)),
+        save=SaveAt(
+            ts=dt * torch.tensor(counts, dtype=torch.float64),
+            fn=lambda t, u_hat: inverse_transform(u_hat, grid),
+        ),
         throw=throw,
     )
     return solution.ys

@@ -9,7 +9,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import Grid, wavenumbers
 from sciml.pde.base import AbstractEquation, Nonlinearity
-from sciml.pde.parameters import Parameter, check_parameter, per_mode
+from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 from sciml.pde.quadratic import check_line, quadratic_flux
 
 
@@ -41,7 +41,7 @@ class KortewegDeVries(AbstractEquation):
         """i d k³."""
         check_line("KortewegDeVries", grid)
         k = wavenumbers(grid, odd=True)[0]
-        return (1j * per_mode(self.dispersion, 1) * k**3)[None]
+        return as_channel(1j * per_mode(self.dispersion, 1) * k**3, 1)
 
     def nonlinear(self, grid: Grid) -> Nonlinearity:
         """-a (u²/2)_x."""

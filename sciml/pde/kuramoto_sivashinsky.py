@@ -9,7 +9,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import Grid, wavenumbers
 from sciml.pde.base import AbstractEquation, Nonlinearity
-from sciml.pde.parameters import Parameter, check_parameter, per_mode
+from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 from sciml.pde.quadratic import check_line, quadratic_flux
 
 
@@ -38,7 +38,7 @@ class KuramotoSivashinsky(AbstractEquation):
         """k² - nu k⁴."""
         check_line("KuramotoSivashinsky", grid)
         k = wavenumbers(grid)[0]
-        return (k**2 - per_mode(self.viscosity, 1) * k**4)[None]
+        return as_channel(k**2 - per_mode(self.viscosity, 1) * k**4, 1)
 
     def nonlinear(self, grid: Grid) -> Nonlinearity:
         """-(u²/2)_x."""

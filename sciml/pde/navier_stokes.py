@@ -22,7 +22,7 @@ from sciml.core import Fields
 from sciml.core.checks import check_at_least
 from sciml.grids import Grid, dealias_mask, inverse_laplacian, laplacian_symbol, transform, wavenumbers
 from sciml.pde.base import AbstractEquation, Nonlinearity
-from sciml.pde.parameters import Parameter, check_parameter, per_mode
+from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 
 
 @final
@@ -88,7 +88,7 @@ class NavierStokes2D(AbstractEquation):
             raise ValueError(
                 f"NavierStokes2D is posed on two spatial axes, got a grid with {grid.ndim}. Give Grid((n, n), (L, L))."
             )
-        return (per_mode(self.viscosity, 2) * laplacian_symbol(grid) - per_mode(self.drag, 2))[None]
+        return as_channel(per_mode(self.viscosity, 2) * laplacian_symbol(grid) - per_mode(self.drag, 2), 2)
 
     def nonlinear(self, grid: Grid) -> Nonlinearity:
         """-(u . grad) omega + curl(force)."""
@@ -103,7 +103,11 @@ class NavierStokes2D(AbstractEquation):
         def symbols(like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
             key = (like.dtype, like.device)
             if key not in cache:
-                cache[key] = (to_velocity.to(like), to_slope.to(like), None if force is None else force.to(like))
+                cache[key] = (
+                    to_velocity.to(like),
+                    to_slope.to(like),
+                    None if force is None else force.to(like),
+                )
             return cache[key]
 
         def nonlinear(t: Tensor, omega_hat: Tensor) -> Tensor:

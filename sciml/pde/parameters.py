@@ -17,6 +17,11 @@ def per_mode(parameter: Parameter, ndim: int) -> Parameter:
     return parameter.double().reshape(-1, 1, *[1] * ndim)
 
 
+def as_channel(symbol: Tensor, ndim: int) -> Tensor:
+    """A symbol (*mode) or (batch, 1, *mode) with its channel axis."""
+    return symbol[None] if symbol.ndim == ndim else symbol
+
+
 def check_parameter(name: str, parameter: Parameter, *, low: float = -math.inf) -> None:
     """Raise unless every value is finite and at least `low`, and the shape is () or (batch,)."""
     value = torch.as_tensor(parameter)

@@ -29,4 +29,6 @@ def quadratic_flux(grid: Grid, strength: Parameter = 1.0) -> Nonlinearity:
 def check_line(equation: str, grid: Grid) -> None:
     """Raise unless the grid has one axis."""
     if grid.ndim != 1:
-        raise ValueError(f"{equation} is posed on one spatial axis, got a grid with {grid.ndim}. Give Grid((n,), (L,)).")
+        raise ValueError(
+            f"{equation} is posed on one spatial axis, got a grid with {grid.ndim}. Give Grid((n,), (L,))."
+        )

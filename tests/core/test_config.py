@@ -35,12 +35,18 @@ def test_nested_mapping():
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"name": "a", "inner": {"size": 3}, "shpae": [1]}, r"file.toml: .*got `shpae`. Did you mean `shape`\?"),
+        (
+            {"name": "a", "inner": {"size": 3}, "shpae": [1]},
+            r"file.toml: .*got `shpae`. Did you mean `shape`\?",
+        ),
         ({"name": "a", "inner": {"size": 3, "qqq": 1}}, r"key `inner`: every key must be known, got `qqq`"),
         ({"name": "a"}, "the key `inner` is required and missing"),
         ({"name": "a", "inner": {"size": 2.5}}, r"key `size`: must be of type int, got 2.5 \(float\)"),
         ({"name": "a", "inner": {"size": True}}, r"must be of type int, got True \(bool\)"),
-        ({"name": "a", "inner": {"size": 1}, "options": {"x": "y"}}, r"key `options`.x: must be of type float"),
+        (
+            {"name": "a", "inner": {"size": 1}, "options": {"x": "y"}},
+            r"key `options`.x: must be of type float",
+        ),
         ({"name": "", "inner": {"size": 3}}, "file.toml: `name` must not be empty"),
     ],
 )

@@ -68,7 +68,7 @@ def test_normal_and_uniform_are_distributed_as_named(dtype):
     assert stats.kstest(key.normal(2000, dtype=dtype).flatten().double().numpy(), "norm").pvalue > 1e-3
     uniform = key.fold(1).uniform(2000, dtype=dtype)
     assert stats.kstest(uniform.flatten().double().numpy(), "uniform").pvalue > 1e-3
-    assert 0 < float(uniform.min()) and float(uniform.max()) < 1
+    assert float(uniform.min()) > 0 and float(uniform.max()) < 1
 
 
 def test_rows_are_uncorrelated():

@@ -114,7 +114,10 @@ def test_grid_facts():
         (lambda: transform(torch.zeros(1, 1, 9), Grid((8,), (1.0,))), "must match the grid"),
         (lambda: derivative(torch.zeros(1, 1, 8), Grid((8,), (1.0,)), 1), r"`axis` must lie in 0..0"),
         (lambda: streamfunction(torch.zeros(1, 1, 8), Grid((8,), (1.0,))), "defined on 2-D grids"),
-        (lambda: leray_projection(torch.zeros(1, 1, 8, 8), Grid((8, 8), (1.0, 1.0))), "one channel per spatial axis"),
+        (
+            lambda: leray_projection(torch.zeros(1, 1, 8, 8), Grid((8, 8), (1.0, 1.0))),
+            "one channel per spatial axis",
+        ),
     ],
 )
 def test_bad_input_is_answered(call, message):

@@ -1,0 +1,238 @@
+"""`solve` on a fixed grid: output layouts, times, isolation of samples, gradients, and what is refused."""
+
+import math
+
+import pytest
+import torch
+
+from sciml.core import Key
+from sciml.integrate import (
+    ETD1,
+    ETD2RK,
+    ETDRK4,
+    AbstractControl,
+    AbstractGradient,
+    Fixed,
+    Result,
+    SaveAt,
+    SemiLinear,
+    SolveError,
+    solve,
+)
+
+
+class OtherControl(AbstractControl):
+    """A control that fixed-step methods do not know."""
+
+
+class OtherGradient(AbstractGradient):
+    """A gradient that fixed-step methods do not know."""
+
+
+DECAY = SemiLinear(-2.0, lambda t, y: torch.sin(t) + 0 * y)
+
+
+def decay_exact(y0: torch.Tensor, t: float) -> torch.Tensor:
+    """Solution of y' = -2 y + sin t."""
+    particular = (2 * math.sin(t) - math.cos(t)) / 5
+    return (y0 + 1 / 5) * math.exp(-2 * t) + particular
+
+
+def start(batch: int = 3) -> torch.Tensor:
+    return Key.rows(0, batch).normal(2)
+
+
+def test_final_state_forward_and_backward():
+    y0 = start()
+    y1 = solve(DECAY, ETDRK4(), y0, 0.0, 2.0, control=Fixed(n=200)).ys
+    assert torch.allclose(y1, decay_exact(y0, 2.0), atol=1e-9)
+    back = solve(DECAY, ETDRK4(), y1, 2.0, 0.0, control=Fixed(dt=0.01)).ys
+    assert torch.allclose(back, y0, atol=1e-7)
+
+
+def test_last_step_is_shortened_to_end_at_t1():
+    y0 = start()
+    solution = solve(DECAY, ETDRK4(), y0, 0.0, 1.0, control=Fixed(dt=0.03), save=SaveAt(every=1))
+    assert solution.ts[-1] == 1.0 and len(solution.ts) == 34
+    assert torch.allclose(solution.ys[:, -1], decay_exact(y0, 1.0), atol=1e-7)
+
+
+def test_several_outputs_give_a_dict():
+    y0 = start()
+    ts = torch.tensor([0.0, 0.5, 1.0])
+    save = SaveAt(t0=True, t1=True, ts=ts, every=5, fn=lambda t, y: y.sum(dim=1) + t)
+    solution = solve(DECAY, ETDRK4(), y0, 0.0, 1.0, control=Fixed(n=20), save=save)
+    assert set(solution.ys) == {"t0", "t1", "ts", "steps"}
+    assert torch.equal(solution.ys["t0"], y0.sum(1))
+    assert torch.equal(solution.ys["ts"][:, 0], y0.sum(1))
+    assert torch.equal(solution.ys["ts"][:, -1], solution.ys["t1"])
+    assert torch.equal(solution.ys["steps"][:, -1], solution.ys["t1"])
+    assert solution.ts["steps"].tolist() == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_statistics_count_steps_and_evaluations():
+    calls = []
+    term = SemiLinear(-1.0, lambda t, y: calls.append(1) or -0.1 * y)
+    stats = solve(term, ETDRK4(), start(), 0.0, 1.0, control=Fixed(n=7)).stats
+    assert stats.steps.tolist() == [7, 7, 7] and stats.evaluations.tolist() == [28] * 3 and len(calls) == 28
+
+
+def test_time_arrives_in_the_real_dtype_of_the_state():
+    seen = []
+    term = SemiLinear(-1.0, lambda t, y: seen.append((t.dtype, t.ndim)) or y)
+    solve(term, ETD1(), start().to(torch.complex64), 0.0, 1.0, control=Fixed(n=2))
+    assert set(seen) == {(torch.float32, 0)}
+
+
+def test_per_sample_times():
+    y0, t1 = start(), torch.tensor([0.5, 1.0, 2.0])
+    solution = solve(DECAY, ETDRK4(), y0, torch.zeros(3), t1, control=Fixed(n=200), save=SaveAt(every=200))
+    for i in range(3):
+        assert torch.allclose(solution.ys[i, 0], decay_exact(y0[i], float(t1[i])), atol=1e-9)
+    assert torch.equal(solution.ts[:, 0], t1)
+
+
+def test_gradients_of_state_parameters_linear_part_and_times():
+    y0 = start().requires_grad_()
+    linear = torch.tensor([-2.0, -0.5], requires_grad=True)
+    strength = torch.tensor(0.3, requires_grad=True)
+    t1 = torch.tensor(1.0, requires_grad=True)
+
+    def final(y0, linear, strength, t1):
+        term = SemiLinear(linear, lambda t, y: torch.sin(t) + strength * y**2)
+        return solve(term, ETDRK4(), y0, 0.0, t1, control=Fixed(n=4)).ys
+
+    assert torch.autograd.gradcheck(final, (y0, linear, strength, t1))
+    assert torch.autograd.gradgradcheck(final, (y0, linear, strength, t1))
+
+
+def test_gradient_through_complex_linear_part():
+    linear = torch.tensor([-0.1 + 3j, -2j], dtype=torch.complex128, requires_grad=True)
+    y0 = start().to(torch.complex128).requires_grad_()
+
+    def final(y0, linear):
+        term = SemiLinear(linear, lambda t, y: 0.1 * y * y.conj())
+        return torch.view_as_real(solve(term, ETDRK4(), y0, 0.0, 1.0, control=Fixed(n=3)).ys)
+
+    assert torch.autograd.gradcheck(final, (y0, linear))
+
+
+def test_tables_are_shared_between_solves_but_not_with_gradients():
+    linear = torch.tensor([-1.0, -2.0])
+    term = SemiLinear(linear, lambda t, y: y)
+    for _ in range(2):
+        solve(term, ETD2RK(), start(), 0.0, 1.0, control=Fixed(n=3))
+    assert len(term.tables) == 1
+    linear *= 2  # in place: the old table must not be used
+    changed = solve(term, ETD2RK(), start(), 0.0, 1.0, control=Fixed(n=3)).ys
+    fresh = solve(SemiLinear(linear.clone(), term.nonlinear), ETD2RK(), start(), 0.0, 1.0, control=Fixed(n=3)).ys
+    assert torch.equal(changed, fresh)
+    learned = SemiLinear(torch.tensor([-1.0, -2.0], requires_grad=True), lambda t, y: y)
+    solve(learned, ETD2RK(), start(), 0.0, 1.0, control=Fixed(n=3))
+    assert not learned.tables
+
+
+def test_a_failing_sample_leaves_the_others_bitwise_unchanged():
+    y0 = torch.tensor([[1.0], [2.0], [3.0]])
+    term = SemiLinear(-1.0, lambda t, y: y * torch.exp(y.clamp_max(800.0)) * (y > 2.5))
+    good = solve(term, ETDRK4(), torch.tensor([[1.0], [2.0], [1.5]]), 0.0, 5.0, control=Fixed(n=50)).ys
+    solution = solve(term, ETDRK4(), y0, 0.0, 5.0, control=Fixed(n=50), throw=False)
+    assert solution.result.tolist() == [Result.SUCCESS, Result.SUCCESS, Result.NON_FINITE]
+    assert torch.equal(solution.ys[:2], good[:2])
+    assert torch.isfinite(solution.ys).all(), "a failed sample is frozen where it was last finite"
+    with pytest.raises(SolveError, match=r"1 of 3 samples failed \(samples \[2\]\).*smaller dt"):
+        solve(term, ETDRK4(), y0, 0.0, 5.0, control=Fixed(n=50))
+
+
+def test_manual_stepping_equals_solve():
+    y0, method = start(), ETDRK4()
+    carry = method.init(DECAY, 0.0, y0)
+    y = y0
+    for i in range(4):
+        step = method.step(DECAY, i * 0.25, (i + 1) * 0.25, y, carry)
+        y, carry = step.y, step.carry
+    assert torch.equal(y, solve(DECAY, method, y0, 0.0, 1.0, control=Fixed(n=4)).ys)
+
+
+def test_no_host_reads_inside_a_fixed_grid():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    reads = []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "local_scalar_dense" in str(func):
+                reads.append(func)
+            return func(*args, **(kwargs or {}))
+
+    term = SemiLinear(torch.tensor([-1.0, -2.0]), lambda t, y: y * t)
+    with Count():
+        solve(term, ETDRK4(), start(), 0.0, 1.0, control=Fixed(n=100), throw=False)
+        assert not reads
+        solve(term, ETDRK4(), start(), 0.0, 1.0, control=Fixed(n=100))
+    assert len(reads) <= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"y0": torch.zeros(2)}, ValueError, r"y0\[:, None\]"),
+        ({"control": None}, ValueError, r"ETDRK4 has no error estimate.*Fixed\(dt=...\)"),
+        ({"control": OtherControl()}, TypeError, "`control` must be Fixed"),
+        ({"gradient": OtherGradient()}, TypeError, r"`gradient` must be Direct\(\)"),
+        ({"t1": 0.0}, ValueError, "must be finite and differ"),
+        ({"t1": math.nan}, ValueError, "must be finite and differ"),
+        ({"t1": torch.ones(2)}, ValueError, r"one per sample \(3,\), got shape \(2,\)"),
+        ({"t1": torch.ones(3), "control": Fixed(dt=0.1)}, ValueError, r"Use Fixed\(n=...\)"),
+        ({"max_steps": 5}, ValueError, "10 steps, more than max_steps=5"),
+        ({"save": SaveAt(ts=torch.tensor([0.1, 0.25]))}, ValueError, r"ts\[1\]=0.25 is not \(nearest"),
+        ({"control": Fixed(ts=torch.tensor([0.0, 0.5]))}, ValueError, "`ts` must run from t0 to t1"),
+        ({"term": SemiLinear(-1j * torch.ones(2), lambda t, y: y)}, TypeError, "lose its imaginary part"),
+        (
+            {"term": SemiLinear(torch.ones(5), lambda t, y: y)},
+            (ValueError, RuntimeError),
+            "broadcast|must match",
+        ),
+        (
+            {"term": SemiLinear(-1.0, lambda t, y: y[:, :1])},
+            ValueError,
+            r"`nonlinear` must return shape \(3, 2\)",
+        ),
+        ({"term": SemiLinear(-1.0, lambda t, y: y.float())}, ValueError, "and torch.float32"),
+        ({"y0": {"a": torch.zeros(3, 1)}}, TypeError, "steps a single tensor"),
+    ],
+)
+def test_bad_input_is_answered(change, error, message):
+    arguments = {"term": DECAY, "y0": start(), "t1": 1.0, "control": Fixed(n=10)} | change
+    with pytest.raises(error, match=message):
+        term, y0, t1 = arguments.pop("term"), arguments.pop("y0"), arguments.pop("t1")
+        solve(term, ETDRK4(), y0, 0.0, t1, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Fixed(), "exactly one of `dt`, `n`, `ts`, got none"),
+        (lambda: Fixed(dt=0.1, n=3), r"got \['dt', 'n'\]"),
+        (lambda: Fixed(dt=0.0), "`dt` must be positive and finite, got 0.0"),
+        (lambda: Fixed(n=0), "`n` must be at least 1"),
+        (lambda: Fixed(ts=torch.tensor([0.0, 1.0, 1.0])), "must increase strictly"),
+        (lambda: Fixed(ts=torch.tensor([0.0])), "at least two times"),
+        (lambda: SaveAt(), "must keep something"),
+        (lambda: SaveAt(every=0), "`every` must be at least 1"),
+        (lambda: SaveAt(ts=torch.zeros(0)), "non-empty vector"),
+    ],
+)
+def test_bad_control_and_output_are_answered(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_term_of_another_kind_is_refused():
+    from sciml.integrate import AbstractTerm
+
+    class Other(AbstractTerm):
+        pass
+
+    with pytest.raises(TypeError, match="steps SemiLinear.* terms, got Other"):
+        solve(Other(), ETDRK4(), start(), 0.0, 1.0, control=Fixed(n=2))
