@@ -72,9 +72,7 @@ def high_correlation_time_per_trajectory(
 
 def _check_threshold(threshold: float) -> None:
     if not 0 < threshold < 1:
-        raise ValueError(
-            f"`threshold` must lie between 0 and 1, got {threshold!r}. Usual values are 0.8 and 0.9."
-        )
+        raise ValueError(f"`threshold` must lie between 0 and 1, got {threshold!r}. Usual values are 0.8 and 0.9.")
 
 
 def _centred_direction(u: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time value"]:

@@ -53,12 +53,10 @@ def crossing_time(
             f"start={start!r}. Lower the threshold."
         )
     values = torch.cat([torch.full_like(curves[..., :1], start), curves], dim=-1).double()
-    knots = torch.cat([times.new_zeros(1), times]).double()
+    knots = torch.cat([times.new_zeros(1), times]).to(values)
     below = ~(values >= threshold)
     happens = below.any(-1)
-    after = (
-        below.int().argmax(-1).clamp(min=1)
-    )  # the first frame below; 1 where there is none, replaced below
+    after = below.int().argmax(-1).clamp(min=1)  # the first frame below; 1 where there is none, replaced below
     high, low = _at(values, after - 1), _at(values, after)
     fraction = torch.nan_to_num((high - threshold) / (high - low), nan=0.0)
     time = knots[after - 1] + fraction * (knots[after] - knots[after - 1])
@@ -69,8 +67,8 @@ def first_time(happens: Bool[Tensor, "*curve time"], times: Float[Tensor, " time
     """Time of the first frame at which `happens` is True, without interpolation."""
     check_times(times, happens.shape[-1])
     ever = happens.any(-1)
-    time = times.double()[happens.int().argmax(-1)]
-    return CrossingTime(torch.where(ever, time, times[-1].double()), ~ever)
+    knots = times.to(happens.device).double()
+    return CrossingTime(torch.where(ever, knots[happens.int().argmax(-1)], knots[-1]), ~ever)
 
 
 def _at(values: Float[Tensor, "*curve time"], index: Tensor) -> Float[Tensor, "*curve"]:

@@ -44,9 +44,7 @@ def kinetic_energy(velocity: Float[Tensor, "*axes"], grid: Grid) -> Float[Tensor
     return 0.5 * velocity.double().square().mean(grid.space).sum(-1)
 
 
-def drift(
-    quantity: Float[Tensor, "batch time"], initial: Float[Tensor, " batch"]
-) -> Float[Tensor, "batch time"]:
+def drift(quantity: Float[Tensor, "batch time"], initial: Float[Tensor, " batch"]) -> Float[Tensor, "batch time"]:
     """(q(t) - q(0)) / |q(0)|, signed, [1]; inf where q is not a number.
 
     Args:

@@ -143,9 +143,7 @@ def mode_power(u_hat: Tensor, grid: Grid) -> Float[Tensor, "*lead_mode"]:
 def _shells(grid: Grid) -> Int[Tensor, "*mode"]:
     """Shell of each mode of the half-spectrum."""
     kappa = (-laplacian_symbol(grid)).sqrt() * (max(grid.extent) / (2 * math.pi))
-    return torch.floor(
-        kappa + 0.5 + 1e-9
-    ).long()  # 1e-9: a mode on a boundary lies above it whatever its rounding
+    return torch.floor(kappa + 0.5 + 1e-9).long()  # 1e-9: a mode on a boundary lies above it whatever its rounding
 
 
 def _edges(bands: tuple[int, ...], shells: int) -> tuple[int, ...]:

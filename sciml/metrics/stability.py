@@ -36,6 +36,4 @@ def blow_up_time(
     check_at_least("factor", factor, 1)
     check_pair(prediction, truth)
     limit = factor * root_mean_square(rows(truth)).amax(1, keepdim=True)
-    return first_time(
-        ~(root_mean_square(rows(prediction)) <= limit), times
-    )  # NaN and inf fail the comparison
+    return first_time(~(root_mean_square(rows(prediction)) <= limit), times)  # NaN and inf fail the comparison

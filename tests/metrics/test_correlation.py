@@ -42,7 +42,7 @@ def test_channels_are_pooled():
 
 
 def test_undefined_correlation_is_visible_and_counts_as_zero():
-    truth = torch.randn(4, 2, 1, 16)
+    truth = torch.randn(4, 2, 1, 37)
     prediction = truth.clone()
     prediction[1, 1, 0, 3] = math.nan
     prediction[2, 1, 0, 3] = math.inf

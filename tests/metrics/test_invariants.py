@@ -40,9 +40,7 @@ def test_energy_of_vorticity_is_that_of_its_velocity():
     omega = torch.randn(3, 1, 15, 17)  # odd sizes: no Nyquist mode, which a velocity cannot carry
     omega -= omega.mean((-2, -1), keepdim=True)
     grid = Grid((15, 17), (2.0, 3.0))
-    torch.testing.assert_close(
-        energy(omega, grid), kinetic_energy(velocity_from_vorticity(omega, grid), grid)
-    )
+    torch.testing.assert_close(energy(omega, grid), kinetic_energy(velocity_from_vorticity(omega, grid), grid))
 
 
 def test_trajectories_and_fields_agree():

@@ -129,9 +129,7 @@ def test_pdebench_frmse_in_three_dimensions():
     truth = torch.zeros(1, 1, 1, 26, 26, 26)
     error = torch.cos(2 * math.pi * (x + 2 * y + 2 * z))
     expected = torch.tensor([0.5 / 4, 0.0, 0.0])
-    torch.testing.assert_close(
-        variants.pdebench_frmse(truth + error, truth, grid), expected, atol=1e-12, rtol=1e-12
-    )
+    torch.testing.assert_close(variants.pdebench_frmse(truth + error, truth, grid), expected, atol=1e-12, rtol=1e-12)
 
 
 def test_pdebench_frmse_needs_three_bands():
