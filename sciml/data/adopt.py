@@ -14,8 +14,6 @@ from sciml.data.sources import TORCH_DTYPES, XarraySource
 from sciml.grids import Grid
 from sciml.grids.grid import AXIS_NAMES
 
-_KEPT_KINDS = (str, int, float)
-
 
 def adopt(
     dataset: xarray.Dataset,
@@ -142,8 +140,5 @@ def _ids(dataset: xarray.Dataset, rows: str | None, count: int) -> torch.Tensor:
 def _provenance(dataset: xarray.Dataset, space: tuple[str, ...]) -> dict[str, str | int | float]:
     described = {"Conventions", "sciml_layout", "fields", "location", "parameters", "dt", "content_sha256"}
     described |= {f"{kind}_{axis}" for kind in ("extent", "boundary") for axis in space}
-    return {
-        str(name): value
-        for name, value in dataset.attrs.items()
-        if name not in described and isinstance(value, _KEPT_KINDS)
-    }
+    plain = {str(n): v.item() if isinstance(v, np.generic) else v for n, v in dataset.attrs.items()}
+    return {n: v for n, v in plain.items() if n not in described and isinstance(v, str | int | float)}

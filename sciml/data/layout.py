@@ -129,7 +129,7 @@ def stored(file: h5py.File, name: str) -> h5py.Dataset:
     Raises:
         KeyError: if there is none.
     """
-    found = file[name]
+    found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         raise KeyError(name)
     return found

@@ -40,7 +40,7 @@ class Metadata:
     dt: float
     ids: Shaped[Tensor, " trajectory"]
     t0: float = 0.0
-    parameters: Mapping[str, Shaped[Tensor, " trajectory"]] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:

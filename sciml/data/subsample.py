@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def subsample(u: Float[Tensor, "*axes"], points: tuple[int, ...]) -> Float[Tensor, "*axes"]:
+def subsample(u: Float[Tensor, "*axes"], points: tuple[int, ...]) -> Float[Tensor, "*coarse"]:
     """Every n-th point along each of the last axes: raw values, aliasing included (`grids.resample` filters).
 
     Args:
