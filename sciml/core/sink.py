@@ -1,12 +1,13 @@
 """Where a rollout's frames go: memory, a file, a metric. The rollout writes; the sink decides what to keep."""
 
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Receives frames in order of time. `close` is called once, after the last frame, and returns the result."""
 

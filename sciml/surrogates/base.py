@@ -19,6 +19,8 @@ class AbstractStepper(nn.Module, abc.ABC):
     """Frames needed to start."""
     frames_per_step: int
     """Frames made by one step."""
+    stochastic: bool
+    """Whether `step` draws noise from its key."""
 
     @abc.abstractmethod
     def start(self, context: Tensor, condition: Condition) -> Any:
