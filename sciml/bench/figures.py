@@ -21,6 +21,8 @@ from sciml.bench.report_tables import power_of_ten
 
 Styles = Mapping[str, Style]
 
+_ARROW = 26  # length of the arrow of a lower bound, in points
+
 
 def draw_error_growth(curves: tuple[Curve, ...], styles: Styles, labels: Labels) -> Markup:
     """Error against lead time, logarithmic error."""
@@ -83,9 +85,8 @@ def draw_accuracy_cost(points: tuple[CostPoint, ...], styles: Styles, labels: La
         for point in points:
             _draw_point(axes, point, styles[point.model])
         _set_labels(axes, labels.cost, labels.value)
-        names = [f"{p.model} (> horizon)" if p.beyond_horizon else p.model for p in points]
-        bars = [(p.seconds, low, high) for p in points for low, high in [_spread(p)]]
-        place_labels(axes, names, [(p.seconds, p.value) for p in points], bars)
+        bars = [(p.seconds, low, high) for p in points for low, high in [_reach(axes, p)]]
+        place_labels(axes, [p.model for p in points], [(p.seconds, p.value) for p in points], bars)
 
     return _in_every_size("accuracy-cost", f"Chart of {labels.value} against {labels.cost}", draw)
 
@@ -153,6 +154,16 @@ def _spread(point: CostPoint) -> tuple[float, float]:
     return min(low, point.value), max(high, point.value)
 
 
+def _reach(axes: Axes, point: CostPoint) -> tuple[float, float]:
+    """Ends of what is drawn above and below the point: its spread and, beyond the horizon, the arrow."""
+    low, high = _spread(point)
+    if not point.beyond_horizon:
+        return low, high
+    _, pixel = axes.transData.transform((point.seconds, point.value))
+    _, tip = axes.transData.inverted().transform((0, pixel + _ARROW))
+    return low, max(high, float(tip))
+
+
 def _draw_point(axes: Axes, point: CostPoint, style: Style) -> None:
     low, high = _spread(point)
     axes.errorbar(
@@ -161,7 +172,7 @@ def _draw_point(axes: Axes, point: CostPoint, style: Style) -> None:
     )  # fmt: skip
     if point.beyond_horizon:
         axes.annotate(
-            "", (point.seconds, point.value), (0, 26), textcoords="offset points",
+            "", (point.seconds, point.value), (0, _ARROW), textcoords="offset points",
             arrowprops={"arrowstyle": "<|-", "color": style.colour, "linewidth": 1.4, "shrinkB": 5},
         )  # fmt: skip
 
