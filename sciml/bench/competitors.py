@@ -1,0 +1,191 @@
+"""What continues the test trajectories: learned models, the reference solver on other grids, persistence."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.bench.checkpoint import ModelCard, load, save_model
+from sciml.bench.scenario import ModelConfig, Scenario, SolverConfig
+from sciml.core import FieldBatch, Key
+from sciml.data import Trajectories, Windows, fit_increment_normalizer, fit_normalizer, loader
+from sciml.grids import Grid, inverse_transform, resample, transform
+from sciml.integrate import AbstractMethod, Fixed, SaveAt, solve
+from sciml.nn import Normalizer
+from sciml.pde import AbstractEquation, semilinear
+from sciml.surrogates import AbstractStepper, OneStep, Persistence, rollout
+from sciml.training import CurriculumObjective, Hardware, fit
+
+Count = Callable[[int], None]
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted frames and what they cost.
+
+    Args:
+        frames: (batch, time, channel, *space), on the grid of the test data.
+        train_seconds: training time, [s]; 0 where nothing is trained.
+        rollout_seconds: time of the whole rollout of all test trajectories, [s].
+    """
+
+    frames: Float[Tensor, "batch time channel *space"]
+    train_seconds: float
+    rollout_seconds: float
+
+
+def train(
+    config: ModelConfig,
+    data: Trajectories,
+    stride: int,
+    *,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    trained_on: str = "",
+    progress: Callable[[int, float], None] | None = None,
+) -> tuple[AbstractStepper, float]:
+    """Train a model on trajectories, or continue where an interrupted training stopped.
+
+    Args:
+        config: network, target, modes and optimisation.
+        data: training trajectories.
+        stride: frames of `data` per model frame.
+        seed: of initialisation, data order and noise.
+        folder: where checkpoints, the log and `model.ckpt` go.
+        device: where to train.
+        trained_on: digest of the data, for the model's card.
+        progress: called with (steps done, loss).
+
+    Returns:
+        The trained stepper and the seconds it took, those before an interruption included.
+    """
+    card = ModelCard(
+        network=dict(config.network),
+        increment=config.increment,
+        dt=data.dt * stride,
+        fields=data.fields.names,
+        ndim=data.grid.ndim,
+        trained_on=trained_on,
+    )
+    stepper = _fresh(card, data, stride, seed).to(device)
+    objective = CurriculumObjective(stepper, config.curriculum)
+    settings = replace(config.train, seed=seed)
+    windows = Windows(data, objective.window, stride)
+
+    def batches(start: int) -> "_OnDevice":
+        source = loader(windows, settings.batch_size, seed, steps=settings.steps, start=start)
+        return _OnDevice(source, device)
+
+    result = fit(
+        objective,
+        batches,
+        settings,
+        folder=folder,
+        progress=progress or False,
+        hardware=Hardware(accelerator="gpu" if device.type == "cuda" else device.type),
+    )
+    save_model(folder / "model.ckpt", stepper, card)
+    return load(folder / "model.ckpt", device=device), result.seconds
+
+
+def _fresh(card: ModelCard, data: Trajectories, stride: int, seed: int) -> OneStep:
+    """A stepper with scales of the training data and weights of `seed`; global random state is left alone."""
+    normalizer = fit_normalizer(data)
+    scale = fit_increment_normalizer(data, stride) if card.increment else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return card.build(normalizer, scale).to(data.dtype)
+
+
+@final
+class _OnDevice:
+    """Batches moved to a device as they come."""
+
+    def __init__(self, source: "torch.utils.data.DataLoader[FieldBatch]", device: torch.device) -> None:
+        self._source, self._device = source, device
+
+    def __iter__(self) -> Iterator[FieldBatch]:
+        return (batch.to(self._device) for batch in self._source)
+
+
+def predict(
+    stepper: AbstractStepper,
+    context: Float[Tensor, "batch time channel *space"],
+    frames: int,
+    *,
+    dt: float,
+    key: Key,
+    train_seconds: float = 0.0,
+    progress: Count | None = None,
+) -> Prediction:
+    """Roll a stepper out and time it; a short rollout goes first, so that nothing is timed cold."""
+    rollout(stepper, context, min(2, frames), dt=dt, key=key)
+    begin = _now(context.device)
+    predicted = rollout(stepper, context, frames, dt=dt, key=key, progress=progress)
+    return Prediction(predicted.cpu(), train_seconds, _now(context.device) - begin)
+
+
+def persist(context: Float[Tensor, "batch time channel *space"], frames: int, *, dt: float) -> Prediction:
+    """The last given frame for ever."""
+    still = Persistence(Normalizer.identity(context.shape[2]))
+    return predict(still, context[:, -1:], frames, dt=dt, key=Key.rows(0, len(context)))
+
+
+@torch.no_grad()
+def solve_coarse(
+    config: SolverConfig,
+    scenario: Scenario,
+    context: Float[Tensor, "batch time channel *space"],
+    frames: int,
+) -> Prediction:
+    """The reference solver from the last given frame, in the precision of the data; NaN once it has blown up."""
+    grid, coarse = scenario.grid(scenario.test_data.points), scenario.grid(config.points)
+    start = resample(context[:, -1], grid, coarse.points)
+    begin = _now(context.device)
+    predicted = continue_with_solver(
+        scenario.built_equation, coarse, start, frames, scenario.dt, dt=config.dt, method=config.built_method
+    )
+    seconds = _now(context.device) - begin
+    return Prediction(resample(predicted, coarse, grid.points).cpu(), 0.0, seconds)
+
+
+def continue_with_solver(
+    equation: AbstractEquation,
+    grid: Grid,
+    start: Float[Tensor, "batch channel *space"],
+    frames: int,
+    dt_frame: float,
+    *,
+    dt: float,
+    method: AbstractMethod,
+) -> Float[Tensor, "batch time channel *space"]:
+    """Frames after `start` by the solver; NaN in a trajectory from the first frame after it blew up."""
+    each = round(dt_frame / dt)
+    solution = solve(
+        semilinear(equation, grid, start.device),
+        method,
+        transform(start, grid),
+        0.0,
+        frames * each * dt,
+        control=Fixed(n=frames * each),
+        save=SaveAt(every=each, fn=lambda t, u_hat: inverse_transform(u_hat, grid)),
+        throw=False,
+    )
+    last_good = solution.stats.steps[:, None] - (solution.result != 0).long()[:, None]
+    frame_steps = each * torch.arange(1, frames + 1, device=start.device)
+    lost = (frame_steps[None] > last_good).reshape(len(start), frames, *[1] * (start.ndim - 1))
+    return torch.where(lost, torch.nan, solution.ys)
+
+
+def _now(device: torch.device) -> float:
+    """The clock, after the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

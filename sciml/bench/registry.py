@@ -1,0 +1,116 @@
+"""The one place where names become objects. Everything below it takes the objects themselves."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+from torch import nn
+
+from sciml.core import from_mapping
+from sciml.integrate import ETD1, ETD2RK, ETD3RK, ETDRK4, AbstractMethod
+from sciml.pde import (
+    AbstractEquation,
+    AbstractInitial,
+    Burgers,
+    GaussianRandomField,
+    KortewegDeVries,
+    KuramotoSivashinsky,
+    NavierStokes2D,
+    TruncatedFourier,
+)
+from sciml.surrogates.networks import FNO, DilatedResNet
+
+EQUATIONS: Mapping[str, type[AbstractEquation]] = {
+    "burgers": Burgers,
+    "korteweg_de_vries": KortewegDeVries,
+    "kuramoto_sivashinsky": KuramotoSivashinsky,
+    "navier_stokes_2d": NavierStokes2D,
+}
+INITIAL: Mapping[str, type[AbstractInitial]] = {
+    "gaussian_random_field": GaussianRandomField,
+    "truncated_fourier": TruncatedFourier,
+}
+METHODS: Mapping[str, type[AbstractMethod]] = {"etd1": ETD1, "etd2rk": ETD2RK, "etd3rk": ETD3RK, "etdrk4": ETDRK4}
+
+
+class NetworkConfig(Protocol):
+    """Options of a network; `build` makes it for given channels and axes."""
+
+    def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
+        """A freshly initialised network."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FNOConfig:
+    """Options of `FNO`.
+
+    Args:
+        modes: Fourier modes kept per axis.
+        hidden_channels: width.
+        layers: Fourier layers.
+    """
+
+    modes: int = 16
+    hidden_channels: int = 32
+    layers: int = 4
+
+    def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
+        """See `NetworkConfig.build`."""
+        return FNO(
+            in_channels,
+            out_channels,
+            modes=(self.modes,) * ndim,
+            hidden_channels=self.hidden_channels,
+            layers=self.layers,
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DilatedResNetConfig:
+    """Options of `DilatedResNet`.
+
+    Args:
+        hidden_channels: width.
+        blocks: residual blocks.
+        dilations: of the convolutions of a block.
+        kernel: points of each convolution.
+    """
+
+    hidden_channels: int = 48
+    blocks: int = 2
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)
+    kernel: int = 3
+
+    def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
+        """See `NetworkConfig.build`."""
+        return DilatedResNet(
+            in_channels,
+            out_channels,
+            ndim,
+            hidden_channels=self.hidden_channels,
+            blocks=self.blocks,
+            dilations=self.dilations,
+            kernel=self.kernel,
+        )
+
+
+NETWORKS: Mapping[str, type[Any]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
+
+
+def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], place: str) -> Any:
+    """The object a table such as `{name = "fno", modes = 16}` describes.
+
+    Raises:
+        ValueError: for a missing or unknown name, or an unknown option.
+    """
+    name = choice.get("name")
+    if name not in kinds:
+        raise ValueError(f"{place}: `name` must be a known {what}, got {name!r}. Known: {', '.join(sorted(kinds))}.")
+    options = {key: value for key, value in choice.items() if key != "name"}
+    if not dataclasses.is_dataclass(kinds[name]):
+        raise TypeError(f"{what} {name!r} must be configured by a dataclass.")
+    return from_mapping(kinds[name], options, place)

@@ -1,0 +1,206 @@
+"""The commands: thin layers that turn names and paths into objects, call the library, and say what happened."""
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+application = typer.Typer(
+    help="Simulate, train, roll out, score and report PDE surrogates.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+_out = Console()
+
+ScenarioFile = Annotated[Path, typer.Argument(help="Scenario file, or the folder that holds scenario.toml.")]
+Size = Annotated[str, typer.Option(help="Size of the scenario: smoke, default, full, ...")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+
+
+class Split(enum.StrEnum):
+    """Which data of a scenario."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+def _device(name: str):
+    """The device, or an error that says what is there."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"`--device` must name a device of this machine, got {name!r} ({error}). Try cpu.") from None
+    return device
+
+
+@application.command()
+def simulate(
+    scenario: ScenarioFile,
+    out: Annotated[Path, typer.Option(help="netCDF4 file to write.")],
+    split: Annotated[Split, typer.Option(help="Training or test data.")] = Split.TRAIN,
+    size: Size = "default",
+    trajectories: Annotated[int | None, typer.Option(help="How many; by default as the scenario says.")] = None,
+) -> None:
+    """Make reference data of a scenario. Interrupted runs continue where they stopped."""
+    from dataclasses import replace
+
+    from sciml.bench import load_scenario, simulate_data
+    from sciml.cli.bars import Bars
+
+    loaded = load_scenario(scenario, size)
+    config = loaded.train_data if split is Split.TRAIN else loaded.test_data
+    if trajectories is not None:
+        config = replace(config, trajectories=trajectories)
+    with Bars() as bars:
+        data = simulate_data(loaded, config, out, lambda done, total: bars("simulate", done, total))
+    _out.print(f"{data!r} in {out}")
+
+
+@application.command()
+def train(
+    scenario: ScenarioFile,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and model.ckpt.")],
+    model: Annotated[str, typer.Option(help="Name of a model of the scenario.")],
+    data: Annotated[Path | None, typer.Option(help="Your own netCDF4 trajectories; by default simulated ones.")] = None,
+    size: Size = "default",
+    seed: Annotated[int, typer.Option(help="Of initialisation, data order and noise.")] = 0,
+    stride: Annotated[int | None, typer.Option(help="Stored frames per model frame, if not the scenario's.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train one model of a scenario, on its data or on yours. Interrupted runs continue where they stopped."""
+    from sciml.bench import load_scenario, simulate_data
+    from sciml.bench.competitors import train as train_model
+    from sciml.cli.bars import Bars
+    from sciml.data import Trajectories, content_digest
+
+    loaded = load_scenario(scenario, size)
+    if model not in loaded.models:
+        raise ValueError(
+            f"`--model` must be a model of {scenario}, got {model!r}. Known: {', '.join(sorted(loaded.models))}."
+        )
+    where = _device(device)
+    config = loaded.models[model]
+    with Bars() as bars:
+        if data is None:
+            data = out / "train.nc"
+            out.mkdir(parents=True, exist_ok=True)
+            simulate_data(loaded, loaded.train_data, data, lambda done, total: bars("simulate", done, total))
+        trajectories = Trajectories.open(data).load()
+        _, seconds = train_model(
+            config,
+            trajectories,
+            stride or loaded.stride,
+            seed=seed,
+            folder=out,
+            device=where,
+            trained_on=content_digest(data),
+            progress=lambda step, loss: bars("train", step, config.train.steps),
+        )
+    _out.print(f"trained {model} for {config.train.steps} steps in {seconds:.0f} s: {out / 'model.ckpt'}")
+
+
+@application.command()
+def rollout(
+    checkpoint: Annotated[Path, typer.Argument(help="model.ckpt of `sciml train` or of a benchmark run.")],
+    data: Annotated[Path, typer.Argument(help="netCDF4 trajectories to continue.")],
+    out: Annotated[Path, typer.Option(help="netCDF4 file for the forecast.")],
+    frames: Annotated[int, typer.Option(help="Frames to predict.", min=1)],
+    start: Annotated[int, typer.Option(help="Frame of the data to start from.", min=0)] = 0,
+    trajectories: Annotated[int | None, typer.Option(help="Use the first so many trajectories.", min=1)] = None,
+    device: Device = "cpu",
+) -> None:
+    """Continue trajectories with a trained model and write the forecast."""
+    from sciml.bench import load, read_card
+    from sciml.cli.bars import Bars
+    from sciml.core.checks import check_multiple
+    from sciml.data import NetCDFSink, Trajectories
+    from sciml.surrogates import rollout as roll_out
+
+    where = _device(device)
+    card, stepper = read_card(checkpoint), load(checkpoint, device=where)
+    truth = Trajectories.open(data)
+    if truth.fields.names != card.fields or truth.grid.ndim != card.ndim:
+        raise ValueError(
+            f"the data must hold the fields the model was trained on, {card.fields} on {card.ndim} axes; {data} has "
+            f"{truth.fields.names} on {truth.grid.ndim}. Give data of the same kind."
+        )
+    truth = truth.every(check_multiple("dt of the model", card.dt, "dt of the data", truth.dt))
+    count = len(truth) if trajectories is None else trajectories
+    context = truth.read(range(count), start, stepper.context_frames).to(where)
+    metadata = truth.subset(range(count)).metadata.at(start + stepper.context_frames)
+    with Bars() as bars, NetCDFSink(out, metadata) as sink:
+        roll_out(
+            stepper,
+            context,
+            frames,
+            dt=card.dt,
+            sink=sink,
+            progress=lambda done: bars("roll out", done, frames),
+        )
+    _out.print(f"{count} trajectories continued by {frames} frames every {card.dt:g}: {out}")
+
+
+@application.command()
+def bench(
+    scenario: ScenarioFile,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")],
+    size: Size = "default",
+    device: Device = "cpu",
+) -> None:
+    """Simulate, train, roll out, score and report. Finished rows are never computed again."""
+    from sciml.bench import leaderboard, load_scenario, run
+    from sciml.cli.bars import Bars
+
+    loaded = load_scenario(scenario, size)
+    where = _device(device)
+    with Bars() as bars:
+        result = run(loaded, out, device=str(where), progress=bars)
+    board = leaderboard(loaded, result.table)
+    shown = Table(title=f"{loaded.title} ({size})")
+    columns = ("competitor", "kind", f"high-correlation time [{loaded.time_unit}]", "one-step nRMSE", "s per rollout")
+    for column in columns:
+        shown.add_column(column, justify="left" if column in ("competitor", "kind") else "right")
+    for row in board.to_dict("records"):
+        time = f"{'> ' if row['beyond'] else ''}{row['time']:.1f} ({row['time_low']:.1f}-{row['time_high']:.1f})"
+        cost = f"{row['rollout_seconds']:.2g}"
+        shown.add_row(str(row["model"]), str(row["kind"]), time, f"{row['one_step']:.1e}", cost)
+    _out.print(shown)
+    _out.print(f"table:  {result.table_path}\nreport: {result.report_path}")
+
+
+@application.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished benchmark run.")],
+    scenario: ScenarioFile,
+    size: Size = "default",
+    device: Device = "cpu",
+) -> None:
+    """Write the report of a finished run again, without computing anything."""
+    from sciml.bench import load_scenario
+    from sciml.bench.runner import report_again
+
+    _out.print(f"report: {report_again(load_scenario(scenario, size), folder, device=str(_device(device)))}")
+
+
+@application.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Trajectories, a checkpoint or a scenario.")],
+    verify: Annotated[bool, typer.Option(help="Read every value of a data file and check it.")] = False,
+) -> None:
+    """Say what a file holds."""
+    from sciml.cli.inspection import describe
+
+    shown = Table(show_header=False, title=str(path))
+    shown.add_column()
+    shown.add_column(overflow="fold")
+    for name, value in describe(path, verify=verify).items():
+        shown.add_row(name, value)
+    _out.print(shown)

@@ -1,0 +1,48 @@
+"""Entry point of the `sciml` command: turns errors into one readable line and an exit code.
+
+Exit codes: 0 done, 1 the computation failed, 2 wrong arguments or bad input, 130 interrupted (run again to resume).
+"""
+
+import sys
+
+from sciml.core import MissingExtraError, require_extra
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command with `arguments` (by default those of the process) and exit."""
+    try:
+        require_extra("typer", "cli")
+        require_extra("rich", "cli")
+    except MissingExtraError as error:
+        sys.exit(f"sciml: {error}")
+    # Only now: the application is built with typer, which is an extra.
+    from sciml.cli.application import application
+
+    sys.exit(_run(application, arguments))
+
+
+def _run(application, arguments: list[str] | None) -> int:
+    import click
+
+    from sciml.integrate import SolveError
+    from sciml.training import DivergedError
+
+    try:
+        result = application(arguments, prog_name="sciml", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return _say("interrupted; run the same command again to continue", 130)
+    except KeyboardInterrupt:
+        return _say("interrupted; run the same command again to continue", 130)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (SolveError, DivergedError) as error:
+        return _say(str(error), 1)
+    except (ValueError, TypeError, IndexError, OSError, MissingExtraError) as error:
+        return _say(str(error), 2)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"sciml: {message}", file=sys.stderr)
+    return code
