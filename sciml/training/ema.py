@@ -3,11 +3,11 @@
 w_avg <- d_n w_avg + (1 - d_n) w,    d_n = min(decay, (1 + n) / (10 + n)),    n updates so far;  d_0 counts as 0
 """
 
+from copy import deepcopy
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 
 def ema_decay(updates: int, decay: float) -> float:
@@ -22,36 +22,36 @@ def ema_decay(updates: int, decay: float) -> float:
 class Average:
     """The average of a module's parameters over training; buffers are those of the last step.
 
+    One fused call per update and no wait for the device; `torch.optim.swa_utils.AveragedModel`, which loops over the
+    parameters and reads its counter from the device, takes several times as long for small models on a CPU.
+
     Args:
-        module: copied; the copy is `self.module`.
+        module: copied; the copy is `self.module`, in evaluation mode.
         decay: largest decay per update, in [0, 1).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = deepcopy(module).requires_grad_(False).eval()
+        self.updates = 0
         self._decay = decay
-        self._weight = 1.0
-        self._averaged = AveragedModel(module, multi_avg_fn=self._lerp)
-        self._averaged.requires_grad_(False)
-
-    @property
-    def module(self) -> nn.Module:
-        """The module with averaged parameters."""
-        return self._averaged.module
+        self._averaged: list[Tensor] = [*self.module.parameters()]
+        self._current: list[Tensor] = [*module.parameters()]
+        self._kept, self._buffers = [*self.module.buffers()], [*module.buffers()]
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take the present parameters into the average."""
-        # The counter lies on the CPU whatever the device of the weights, so reading it waits for nothing.
-        self._weight = 1 - ema_decay(int(self._averaged.n_averaged), self._decay)
-        self._averaged.update_parameters(module)
+    def update(self) -> None:
+        """Take the present parameters of the module into the average."""
+        weight = 1 - ema_decay(self.updates, self._decay) if self.updates > 0 else 1.0
+        torch._foreach_lerp_(self._averaged, self._current, weight)
+        if self._buffers:
+            torch._foreach_copy_(self._kept, self._buffers)
+        self.updates += 1
 
-    def _lerp(self, averaged: Any, current: Any, _: Tensor | int) -> None:
-        torch._foreach_lerp_(averaged, current, self._weight)
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged module and the number of updates."""
+        return {"module": self.module.state_dict(), "updates": self.updates}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The average and its counter."""
-        return self._averaged.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
-        self._averaged.load_state_dict(state)
+        self.module.load_state_dict(state["module"])
+        self.updates = state["updates"]

@@ -94,8 +94,7 @@ def fit(
         raise ValueError("`validation` must be iterable more than once, got an iterator. Give a list or a DataLoader.")
     state = _state(folder, config, resume)
     if state is not None and state["step"] == config.steps:
-        averaged = {name[len("module.") :]: value for name, value in state["average"].items() if "." in name}
-        load_state(objective, averaged, folder / "last.pt")
+        load_state(objective, state["average"]["module"], folder / "last.pt")
         seconds, loss = state["seconds"], state["loss"]
     else:
         seconds, loss = _train(objective, batches, config, folder, validation, progress, state, hardware)

@@ -91,7 +91,7 @@ class TrainingModule(lightning.LightningModule):
         update = Update(losses, self._clip(), self.optimizer.param_groups[0]["lr"])
         self.optimizers().step()  # type: ignore[union-attr]
         self.scheduler.step()
-        self.average.update(self.objective)
+        self.average.update()
         self.step += 1
         self._after_step(self, update)
 
@@ -101,9 +101,9 @@ class TrainingModule(lightning.LightningModule):
         for parameters in self._groups.values():
             if self.config.clip_norm is None:
                 gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-                norms.append(get_total_norm(gradients, foreach=True))
+                norms.append(get_total_norm(gradients))
             else:
-                norms.append(clip_grad_norm_(parameters, self.config.clip_norm, foreach=True))
+                norms.append(clip_grad_norm_(parameters, self.config.clip_norm))
         return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
 
 

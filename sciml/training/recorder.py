@@ -114,7 +114,7 @@ class Recorder:
     @torch.no_grad()
     def _validation_loss(self, module: TrainingModule) -> float:
         """Mean loss per window under the averaged weights, with the same noise each time."""
-        objective = module.average.module.eval()
+        objective = module.average.module
         total, rows = 0.0, 0
         for batch in self._validation or ():
             key = Key(self._config.seed, batch.ids.to(module.device)).fold(-1)

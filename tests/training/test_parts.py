@@ -34,7 +34,7 @@ def test_average_by_hand():
     for n, value in enumerate([3.0, -1.0, 2.0, 5.0, 0.0, 1.0, 7.0, 8.0, 9.0, 4.0]):
         nn.init.constant_(module.weight, value)
         module.get_buffer("count").fill_(value)
-        average.update(module)
+        average.update()
         decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * value
         assert average.module.state_dict()["weight"].item() == pytest.approx(expected, abs=1e-14)
@@ -47,7 +47,7 @@ def test_average_without_decay_is_the_last_weight():
     average = Average(module, decay=0.0)
     for _ in range(3):
         nn.init.normal_(module.weight)
-        average.update(module)
+        average.update()
     assert torch.equal(average.module.state_dict()["weight"], module.weight)
 
 
