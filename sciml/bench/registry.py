@@ -1,9 +1,10 @@
 """The one place where names become objects. Everything below it takes the objects themselves."""
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from torch import nn
 
@@ -34,17 +35,17 @@ INITIAL: Mapping[str, type[AbstractInitial]] = {
 METHODS: Mapping[str, type[AbstractMethod]] = {"etd1": ETD1, "etd2rk": ETD2RK, "etd3rk": ETD3RK, "etdrk4": ETDRK4}
 
 
-class NetworkConfig(Protocol):
-    """Options of a network; `build` makes it for given channels and axes."""
+class AbstractNetworkConfig(abc.ABC):
+    """Options of a network; `build` makes it for given channels and axes. Subclasses are frozen, and final."""
 
+    @abc.abstractmethod
     def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
         """A freshly initialised network."""
-        ...
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FNOConfig:
+class FNOConfig(AbstractNetworkConfig):
     """Options of `FNO`.
 
     Args:
@@ -58,7 +59,7 @@ class FNOConfig:
     layers: int = 4
 
     def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
-        """See `NetworkConfig.build`."""
+        """See `AbstractNetworkConfig.build`."""
         return FNO(
             in_channels,
             out_channels,
@@ -70,7 +71,7 @@ class FNOConfig:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class DilatedResNetConfig:
+class DilatedResNetConfig(AbstractNetworkConfig):
     """Options of `DilatedResNet`.
 
     Args:
@@ -86,7 +87,7 @@ class DilatedResNetConfig:
     kernel: int = 3
 
     def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
-        """See `NetworkConfig.build`."""
+        """See `AbstractNetworkConfig.build`."""
         return DilatedResNet(
             in_channels,
             out_channels,
@@ -98,7 +99,7 @@ class DilatedResNetConfig:
         )
 
 
-NETWORKS: Mapping[str, type[Any]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
+NETWORKS: Mapping[str, type[AbstractNetworkConfig]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
 
 
 def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], place: str) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from sciml.bench.registry import EQUATIONS, INITIAL, METHODS, NETWORKS, NetworkConfig, named
+from sciml.bench.registry import EQUATIONS, INITIAL, METHODS, NETWORKS, AbstractNetworkConfig, named
 from sciml.core import from_mapping
 from sciml.core.checks import check_at_least, check_multiple, check_positive
 from sciml.grids import Grid
@@ -98,7 +98,7 @@ class ModelConfig:
         assert self.built_network is not None and self.curriculum is not None
 
     @property
-    def built_network(self) -> NetworkConfig:
+    def built_network(self) -> AbstractNetworkConfig:
         """The network's options as an object."""
         return named(NETWORKS, "network", self.network, "network")
 

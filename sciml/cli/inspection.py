@@ -23,7 +23,10 @@ def describe(path: Path, *, verify: bool = False) -> dict[str, str]:
     """
     if not path.exists():
         raise FileNotFoundError(f"a file must exist to be inspected, got {path}. Correct the path.")
-    start = path.open("rb").read(8) if path.is_file() else b""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(8)
     if start == _HDF5 or path.suffix == ".nc":
         return _trajectories(path, verify)
     if start.startswith(_ZIP) or path.suffix == ".ckpt":

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the computation failed, 2 wrong arguments or bad input, 13
 """
 
 import sys
+from typing import Any
 
 from sciml.core import MissingExtraError, require_extra
 
@@ -21,21 +22,21 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_run(application, arguments))
 
 
-def _run(application, arguments: list[str] | None) -> int:
-    import click
+def _run(application: Any, arguments: list[str] | None) -> int:
+    import typer
 
     from sciml.integrate import SolveError
     from sciml.training import DivergedError
 
+    # typer may carry its own copy of click, whose exceptions are not those of the package click.
+    usage_error = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
     try:
         result = application(arguments, prog_name="sciml", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted; run the same command again to continue", 130)
-    except KeyboardInterrupt:
-        return _say("interrupted; run the same command again to continue", 130)
-    except click.ClickException as error:
-        error.show()
+    except usage_error as error:
+        error.show()  # type: ignore[attr-defined]
         return 2
     except (SolveError, DivergedError) as error:
         return _say(str(error), 1)

@@ -1,0 +1,125 @@
+"""The `sciml` command: help, exit codes, a whole small job, and an answer for bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sciml.cli import main
+
+KS = str(Path(__file__).parents[2] / "benchmarks" / "ks" / "scenario.toml")
+COMMANDS = ["simulate", "train", "rollout", "bench", "report", "inspect"]
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user():
+    """Users have torch's default dtype."""
+    torch.set_default_dtype(torch.float32)
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        main([str(argument) for argument in arguments])
+    code = leaving.value.code
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]], ids=lambda c: c[0] if c else "sciml")
+def test_help(command, capsys):
+    assert call(*command, "--help") == 0
+    assert "Usage: sciml" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """simulate -> train -> rollout in the smoke size."""
+    torch.set_default_dtype(torch.float32)
+    folder = tmp_path_factory.mktemp("job")
+    assert call("simulate", KS, "--size", "smoke", "--split", "test", "--out", folder / "test.nc") == 0
+    assert call("simulate", KS, "--size", "smoke", "--trajectories", "4", "--out", folder / "mine.nc") == 0
+    train = ("train", KS, "--size", "smoke", "--model", "fno", "--data", folder / "mine.nc")
+    assert call(*train, "--out", folder / "fno") == 0
+    rollout = ("rollout", folder / "fno" / "model.ckpt", folder / "test.nc", "--frames", "5")
+    assert call(*rollout, "--trajectories", "3", "--out", folder / "forecast.nc") == 0
+    return folder
+
+
+def test_the_forecast_is_the_stepper_of_the_checkpoint_rolled_out(job):
+    import sciml
+
+    forecast = sciml.data.Trajectories.open(job / "forecast.nc").load()
+    assert forecast.shape == (3, 5, 1, 256) and forecast.dt == pytest.approx(0.8)
+    stepper = sciml.load(job / "fno" / "model.ckpt")
+    truth = sciml.data.Trajectories.open(job / "test.nc").every(4)
+    assert float(forecast.times[0]) == pytest.approx(float(truth.times[1]))
+    again = sciml.surrogates.rollout(stepper, truth.read(range(3), 0, 1), 5, dt=truth.dt)
+    assert torch.allclose(again, forecast.read(range(3), 0, 5), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["test.nc", "forecast.nc", "fno/model.ckpt", KS])
+def test_inspect(job, name, capsys):
+    assert call("inspect", name if name == KS else job / name) == 0
+    assert "kind" in capsys.readouterr().out
+
+
+def test_inspect_verifies_every_value(job, capsys):
+    assert call("inspect", job / "test.nc", "--verify") == 0
+    assert "every value is finite" in capsys.readouterr().out
+
+
+def test_a_second_call_of_simulate_and_train_resumes_at_the_end(job):
+    stamp = (job / "mine.nc").stat().st_mtime_ns
+    assert call("simulate", KS, "--size", "smoke", "--trajectories", "4", "--out", job / "mine.nc") == 0
+    assert (job / "mine.nc").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "nowhere.nc"], "a file must exist to be inspected"),
+        (["inspect", "{job}/cut.nc"], "cut.nc"),
+        (["inspect", "{job}/cut.ckpt"], "cannot be read"),
+        (["bench", "nowhere.toml", "--out", "{job}/x"], "a scenario must exist"),
+        (["bench", KS, "--size", "huge", "--out", "{job}/x"], "`size` must be one of"),
+        (["bench", KS, "--size", "smoke", "--out", "{job}/mine.nc/x"], "must be writable"),
+        (["bench", KS, "--size", "smoke", "--out", "{job}/x", "--device", "tpu9"], "`--device` must name a device"),
+        (["train", KS, "--model", "unet", "--out", "{job}/x"], "got 'unet'. Known: fno, resnet"),
+        (["train", KS, "--size", "smoke", "--model", "fno", "--data", "no.nc", "--out", "{job}/x"], "no.nc"),
+        (["simulate", KS, "--size", "smoke", "--out", "{job}/mine.nc"], "Choose another name"),
+        (["rollout", "no.ckpt", "{job}/test.nc", "--frames", "3", "--out", "{job}/y.nc"], "a checkpoint must exist"),
+        (["rollout", "{job}/fno/weights.pt", "{job}/test.nc", "--frames", "3", "--out", "{job}/y.nc"], "what model"),
+        (["report", "{job}/empty", KS, "--size", "smoke"], "row groups"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(job, arguments, message, capsys):
+    whole = (job / "test.nc").read_bytes()
+    (job / "cut.nc").write_bytes(whole[: len(whole) // 2])
+    (job / "cut.ckpt").write_bytes((job / "fno" / "model.ckpt").read_bytes()[:1000])
+    assert call(*[argument.replace("{job}", str(job)) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sciml: ") and message in error and "Traceback" not in error
+
+
+def test_wrong_arguments_exit_with_two(capsys):
+    assert call("rollout", "a", "b", "--frames", "0", "--out", "c") == 2
+    assert call("nonsense") == 2
+
+
+def test_a_checkpoint_of_another_model_is_refused(job):
+    import sciml
+    from sciml.core import FileContentError
+    from sciml.nn import Normalizer
+    from sciml.surrogates import OneStep
+    from sciml.surrogates.networks import DilatedResNet
+
+    other = OneStep(DilatedResNet(1, 1, 1, hidden_channels=4, blocks=1), Normalizer.identity(1), dt=0.8)
+    with pytest.raises(FileContentError, match="must be of the same model"):
+        sciml.load(job / "fno" / "model.ckpt", stepper=other)
+
+
+def test_missing_extra_is_named():
+    code = "import sys; sys.modules['typer'] = None\nfrom sciml.cli import main\nmain(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'sciml-torch[cli]'" in done.stderr
