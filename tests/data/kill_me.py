@@ -1,11 +1,14 @@
 """A small simulation to be killed.
 
-As a program it reads names of output files, one per line, forks a process that simulates each, prints its number,
-and then how it ended. So the imports, which take longer than the work, happen once.
+As a program it reads lines `CRASH OUT`, forks a process that simulates OUT, prints its number, and then how it ended.
+So what takes longer than the work, imports and first uses, happens once. A process dies on the spot just before, or
+after, its CRASH-th operation that makes something durable or visible (even and odd numbers); -1
+lets it live and slows it down.
 """
 
 import os
 import sys
+import tempfile
 import time
 
 import torch
@@ -36,14 +39,39 @@ def run(out: str, pause: float = 0.0) -> None:
     )
 
 
+def crash_at(point: int) -> None:
+    """Let this process die at a file operation."""
+    count = 0
+
+    def deadly(operation):
+        def wrapped(*args, **kwargs):
+            nonlocal count
+            if count == point:
+                os._exit(9)
+            result = operation(*args, **kwargs)
+            if count + 1 == point:
+                os._exit(9)
+            count += 2
+            return result
+
+        return wrapped
+
+    for name in ("fsync", "replace", "unlink", "rmdir"):
+        setattr(os, name, deadly(getattr(os, name)))
+
+
 def serve() -> None:
     """Simulate in one process after the other."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # one thread, so that forking is safe after the first run has loaded everything
+    with tempfile.TemporaryDirectory() as folder:
+        run(f"{folder}/first.nc")
     for line in sys.stdin:
+        crash, out = line.strip().split(" ", 1)
         child = os.fork()
         if child == 0:
+            crash_at(int(crash))
             try:
-                run(line.strip(), pause=0.01)
+                run(out, pause=0.01 if int(crash) < 0 else 0.0)
             except KeyboardInterrupt:
                 os._exit(130)
             os._exit(0)

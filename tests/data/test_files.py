@@ -273,4 +273,4 @@ def test_ensemble_gets_a_member_axis():
     sink.write(torch.cat([values[row : row + 1] + 0.5 * m for row in range(5) for m in range(3)]))
     dataset = sink.close()
     assert dataset.u.dims == ("trajectory", "member", "time", "x")
-    assert np.array_equal(dataset.v.isel(trajectory=2, member=1).values, values[2, :, 1].numpy() + 0.5)
+    assert np.array_equal(dataset.v.isel(trajectory=2, member=2).values, values[2, :, 1].numpy() + 1)

@@ -21,7 +21,6 @@ from sciml.data.blocks import BlockStore
 from sciml.grids import Grid, resample
 from sciml.integrate import ETD2RK, SolveError
 from sciml.pde import KuramotoSivashinsky, TruncatedFourier, evolve
-from tests.data import kill_me
 
 SMALL: dict[str, Any] = dict(trajectories=5, frames=4, dt_frame=0.5, dt=0.25, seed=3, block=2)
 GRID, INITIAL = Grid((32,), (22.0,)), TruncatedFourier(3)
@@ -241,45 +240,98 @@ def whole_or_absent(out: Path) -> None:
             assert file["u"].shape == (9, 10, 24)
 
 
-def kill_and_finish(tmp_path: Path, kills: int, seed: int) -> None:
-    """Kill runs at random moments; each rerun must end with the content of the uninterrupted run."""
-    kill_me.run(str(tmp_path / "whole.nc"))
-    want, draw, exits = content_digest(tmp_path / "whole.nc"), random.Random(seed), []
-    environment, root = {**os.environ, "OMP_NUM_THREADS": "1"}, Path(__file__).parents[2]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.data.kill_me"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        cwd=root,
-        text=True,
-        bufsize=1,
-    )
-    with server:
-        assert server.stdin is not None and server.stdout is not None
-        for number in range(kills):
-            out = tmp_path / f"{number // 2}.nc"  # two kills per file
-            server.stdin.write(f"{out}\n")
-            child = int(server.stdout.readline())
-            time.sleep(draw.uniform(0.0, 1.2))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, draw.choice([signal.SIGKILL, signal.SIGINT]))
-            exits.append(int(server.stdout.readline()))
-            whole_or_absent(out)
-        server.stdin.close()
-    for number in range((kills + 1) // 2):
-        out = tmp_path / f"{number}.nc"
-        kill_me.run(str(out))
-        assert content_digest(out) == want, f"seed {seed}, exits {exits}"
-        assert sorted(tmp_path.glob(f"{number}.nc*")) == [out]
-    assert any(exits) and set(exits) <= {0, 130, -signal.SIGKILL, -signal.SIGINT}, f"seed {seed}, exits {exits}"
+SLOWLY, AT_ONCE = -1, 10**9
 
 
-def test_killed_runs_end_with_the_same_content(tmp_path):
-    kill_and_finish(tmp_path, 3, seed=time.time_ns())
+class Simulations:
+    """A server of `kill_me` processes."""
+
+    def __init__(self) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.data.kill_me"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=Path(__file__).parents[2],
+            text=True,
+            bufsize=1,
+        )
+
+    def start(self, out: Path, crash: int) -> int:
+        """Begin to simulate; the number of the process."""
+        assert self.server.stdin is not None and self.server.stdout is not None
+        self.server.stdin.write(f"{crash} {out}\n")
+        return int(self.server.stdout.readline())
+
+    def ended(self) -> int:
+        """Wait for the process; how it ended."""
+        assert self.server.stdout is not None
+        return int(self.server.stdout.readline())
+
+    def finish_and_compare(self, outs: list[Path]) -> None:
+        """Every rerun must end with the content of a run that was never interrupted, and leave nothing else."""
+        whole = outs[0].with_name("whole.nc")
+        for out in [whole, *outs]:
+            self.start(out, AT_ONCE)
+            assert self.ended() == 0
+            assert content_digest(out) == content_digest(whole)
+            assert sorted(out.parent.glob(f"{out.name}*")) == [out]
+
+
+@pytest.fixture(scope="module")
+def simulations():
+    simulations = Simulations()
+    with simulations.server:
+        yield simulations
+        assert simulations.server.stdin is not None
+        simulations.server.stdin.close()
+
+
+def kill_at_random(simulations: Simulations, folder: Path, kills: int) -> None:
+    """Kill runs at random moments, two per file."""
+    seed = time.time_ns()
+    draw, exits = random.Random(seed), []
+    outs = [folder / f"{number}.nc" for number in range((kills + 1) // 2)]
+    for number in range(kills):
+        child = simulations.start(outs[number // 2], SLOWLY)
+        time.sleep(draw.uniform(0.0, 0.8))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, draw.choice([signal.SIGKILL, signal.SIGINT]))
+        exits.append(simulations.ended())
+        whole_or_absent(outs[number // 2])
+    print(f"seed {seed}, exits {exits}")  # shown if the test fails
+    simulations.finish_and_compare(outs)
+    assert any(exits) and set(exits) <= {0, 130, -signal.SIGKILL, -signal.SIGINT}
+
+
+def crash_at(simulations: Simulations, folder: Path, points: range) -> list[int]:
+    """Die at each of these file operations in turn; how the runs ended."""
+    outs, exits = [folder / f"{point}.nc" for point in points], []
+    for out, point in zip(outs, points, strict=True):
+        simulations.start(out, point)
+        exits.append(simulations.ended())
+        whole_or_absent(out)
+    simulations.finish_and_compare(outs)
+    return exits
+
+
+def test_killed_runs_end_with_the_same_content(simulations, tmp_path):
+    kill_at_random(simulations, tmp_path, 3)
+
+
+def test_crashes_at_file_operations_end_with_the_same_content(simulations, tmp_path):
+    assert set(crash_at(simulations, tmp_path, range(0, 90, 9))) == {9}
 
 
 @pytest.mark.slow
-def test_killed_runs_end_with_the_same_content_20_times(tmp_path):
-    kill_and_finish(tmp_path, 20, seed=time.time_ns())
+def test_killed_runs_end_with_the_same_content_20_times(simulations, tmp_path):
+    kill_at_random(simulations, tmp_path, 20)
+
+
+@pytest.mark.slow
+def test_crashes_at_every_file_operation_end_with_the_same_content(simulations, tmp_path):
+    exits = crash_at(simulations, tmp_path, range(160))
+    died = exits.count(9)
+    print(f"{died} moments")
+    assert exits == [9] * died + [0] * (160 - died) and 90 < died < 160

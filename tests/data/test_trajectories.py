@@ -132,6 +132,14 @@ def test_plan_covers_every_request_and_no_chunk_twice():
     assert len(chunks) == len(set(chunks))
 
 
+def test_plan_merges_neighbouring_chunks():
+    runs = list(plan(np.array([0, 1]), np.array([[5, 6, 7], [0, 8, 16]]), np.arange(3), np.arange(0, 25, 6)))
+    assert [(run.rows, run.frames) for run in runs] == [
+        (slice(0, 1), slice(5, 8)),  # chunks 0 and 1
+        (slice(1, 2), slice(0, 17)),  # chunks 0, 1 and 2
+    ]
+
+
 def test_dtype_on_reading(tmp_path):
     data = Trajectories.open(samples.file(tmp_path / "a.nc"), dtype=torch.float64)
     assert data.read(0, 0, 1).dtype == data.load().dtype == torch.float64
