@@ -1,0 +1,67 @@
+"""Side-by-side timing: contenders run in turn within each round, so that a busy machine slows all of them alike."""
+
+import importlib.metadata
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender: its median time and its time relative to the first contender of the same comparison."""
+
+    comparison: str
+    contender: str
+    milliseconds: float
+    ratio: float
+    """Median over the rounds of (time of this contender) / (time of the first one in the same round)."""
+
+
+def compare(comparison: str, contenders: Mapping[str, Callable[[], object]], rounds: int) -> list[Row]:
+    """Time the contenders in turn, `rounds` times after two calls to warm up."""
+    for call in contenders.values():
+        call()
+        call()
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(1e3 * (time.perf_counter() - start))
+    reference = next(iter(times.values()))
+    return [
+        Row(
+            comparison,
+            name,
+            statistics.median(taken),
+            statistics.median(a / b for a, b in zip(taken, reference, strict=True)),
+        )
+        for name, taken in times.items()
+    ]
+
+
+def markdown(rows: list[Row], *, header: bool) -> str:
+    """The rows as (a further part of) a Markdown table."""
+    lines = ["| comparison | contender | median ms | relative |", "|---|---|---|---|"] if header else []
+    lines += [f"| {r.comparison} | {r.contender} | {r.milliseconds:.2f} | {r.ratio:.2f} |" for r in rows]
+    return "\n".join(lines)
+
+
+def write(path: Path, rows: list[Row], *, seed: int, rounds: int, peers: tuple[str, ...]) -> None:
+    """Record the rows with what they were measured on."""
+    record = {
+        "versions": {name: importlib.metadata.version(name) for name in ("sciml-torch", "torch", *peers)},
+        "device": f"cpu, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+        "rounds": rounds,
+        "rows": [asdict(row) for row in rows],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
