@@ -2,8 +2,7 @@
 
 As a program it reads lines `CRASH OUT`, forks a process that simulates OUT, prints its number, and then how it ended.
 So what takes longer than the work, imports and first uses, happens once. A process dies on the spot just before, or
-after, its CRASH-th operation that makes something durable or visible (even and odd numbers); -1
-lets it live and slows it down.
+after, its CRASH-th operation on files (even and odd numbers); -1 lets it live and slows it down.
 """
 
 import os
@@ -56,8 +55,10 @@ def crash_at(point: int) -> None:
 
         return wrapped
 
-    for name in ("fsync", "replace", "unlink", "rmdir"):
-        setattr(os, name, deadly(getattr(os, name)))
+    assembly = sys.modules["sciml.data.simulate"]
+    for owner, names in ((os, ("fsync", "replace", "unlink", "rmdir")), (assembly, ("create", "seal"))):
+        for name in names:
+            setattr(owner, name, deadly(getattr(owner, name)))
 
 
 def serve() -> None:
