@@ -14,13 +14,16 @@ import torch
 
 @dataclass(frozen=True)
 class Row:
-    """One contender: its median time and its time relative to the first contender of the same comparison."""
+    """One contender: its median and least time, and both relative to the first contender of the same comparison."""
 
     comparison: str
     contender: str
     milliseconds: float
     ratio: float
     """Median over the rounds of (time of this contender) / (time of the first one in the same round)."""
+    best_milliseconds: float
+    best_ratio: float
+    """Ratio of the least times: what remains when other work on the machine disturbs the medians."""
 
 
 def compare(comparison: str, contenders: Mapping[str, Callable[[], object]], rounds: int) -> list[Row]:
@@ -41,6 +44,8 @@ def compare(comparison: str, contenders: Mapping[str, Callable[[], object]], rou
             name,
             statistics.median(taken),
             statistics.median(a / b for a, b in zip(taken, reference, strict=True)),
+            min(taken),
+            min(taken) / min(reference),
         )
         for name, taken in times.items()
     ]
@@ -48,8 +53,11 @@ def compare(comparison: str, contenders: Mapping[str, Callable[[], object]], rou
 
 def markdown(rows: list[Row], *, header: bool) -> str:
     """The rows as (a further part of) a Markdown table."""
-    lines = ["| comparison | contender | median ms | relative |", "|---|---|---|---|"] if header else []
-    lines += [f"| {r.comparison} | {r.contender} | {r.milliseconds:.2f} | {r.ratio:.2f} |" for r in rows]
+    head = ["| comparison | contender | median ms | relative | least ms | relative |", "|---|---|---|---|---|---|"]
+    lines = head if header else []
+    for r in rows:
+        numbers = (r.milliseconds, r.ratio, r.best_milliseconds, r.best_ratio)
+        lines.append(f"| {r.comparison} | {r.contender} | " + " | ".join(f"{x:.2f}" for x in numbers) + " |")
     return "\n".join(lines)
 
 

@@ -165,20 +165,20 @@ def test_neuraloperators_blocks_call_it_with_scaling():
 
 @pytest.mark.parametrize("limit", [0, 1000], ids=["fft", "matrix"])
 @pytest.mark.parametrize(
-    ("points", "modes"), [((7,), (4,)), ((5, 6), (3, 4)), ((6, 5), (4, 5)), ((4, 4, 4), (2, 3, 2))]
+    ("points", "modes"), [((7,), (4,)), ((4, 6), (3, 6)), ((5, 3), (4, 3)), ((3, 4, 3), (2, 3, 2))]
 )
 def test_derivatives_of_first_and_second_order(points, modes, limit, monkeypatch):
     monkeypatch.setattr(kept_modes, "MATRIX_MODES", limit)
-    layer = SpectralConvolution(2, 3, modes)
+    layer = SpectralConvolution(2, 1, modes)
     inputs = [torch.randn(2, 2, *points), layer.weight_hat.detach(), layer.bias.detach()]  # type: ignore[union-attr]
 
     def call(u, weight_hat, bias):
         return torch.func.functional_call(layer, {"weight_hat": weight_hat, "bias": bias}, (u,))
 
     leaves = [value.clone().requires_grad_() for value in inputs]
-    assert torch.autograd.gradcheck(call, leaves)
+    assert torch.autograd.gradcheck(call, leaves, atol=1e-7, rtol=1e-6)
     if len(points) < 3:
-        assert torch.autograd.gradgradcheck(call, leaves)
+        assert torch.autograd.gradgradcheck(call, leaves, atol=1e-7, rtol=1e-6)
 
 
 def test_function_transforms():
