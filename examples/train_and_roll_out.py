@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sciml import metrics
-from sciml.data import Windows, fit_increment_normalizer, fit_normalizer, loader, simulate
+from sciml.data import Trajectories, Windows, fit_increment_normalizer, fit_normalizer, loader, simulate
 from sciml.grids import Grid
 from sciml.pde import KuramotoSivashinsky, TruncatedFourier
 from sciml.surrogates import Increment, OneStep, rollout
@@ -17,10 +17,22 @@ from sciml.training import TrainConfig, fit
 
 def main(smoke: bool, folder: Path) -> None:
     grid = Grid((64,), (22.0,))
-    common = {"dt_frame": 0.5, "dt": 0.05, "spin_up": 50.0}
-    make = (KuramotoSivashinsky(), grid, TruncatedFourier(cutoff=4))
-    train = simulate(*make, folder / "train.nc", trajectories=8 if smoke else 64, frames=101, seed=1, **common).load()
-    test = simulate(*make, folder / "test.nc", trajectories=8, frames=101, seed=2, **common)
+
+    def make(name: str, trajectories: int, seed: int) -> Trajectories:
+        return simulate(
+            KuramotoSivashinsky(),
+            grid,
+            TruncatedFourier(cutoff=4),
+            folder / f"{name}.nc",
+            trajectories=trajectories,
+            frames=101,
+            dt_frame=0.5,
+            dt=0.05,
+            spin_up=50.0,
+            seed=seed,
+        )
+
+    train, test = make("train", 8 if smoke else 64, seed=1).load(), make("test", 8, seed=2)
 
     torch.manual_seed(0)
     network = DilatedResNet(1, 1, 1, hidden_channels=24, blocks=2, dilations=(1, 2, 4, 2, 1))

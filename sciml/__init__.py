@@ -31,7 +31,7 @@ _FRONT_DOOR = {
     "Solution": "sciml.integrate",
     "solve": "sciml.integrate",
 }
-__all__ = ["SemiLinear", "Solution", "load", "solve", *_ROOMS]
+__all__ = ["SemiLinear", "Solution", "load", "solve"]
 
 
 def __getattr__(name: str) -> Any:
@@ -45,4 +45,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__, *_ROOMS, "__version__"})

@@ -81,10 +81,10 @@ class DilatedResNetConfig(AbstractNetworkConfig):
         kernel: points of each convolution.
     """
 
-    hidden_channels: int = 48
+    hidden_channels: int = 40
     blocks: int = 2
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)
-    kernel: int = 3
+    dilations: tuple[int, ...] = (1, 4, 16, 4, 1)
+    kernel: int = 5
 
     def build(self, in_channels: int, out_channels: int, ndim: int) -> nn.Module:
         """See `AbstractNetworkConfig.build`."""
@@ -108,7 +108,7 @@ def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], 
     Raises:
         ValueError: for a missing or unknown name, or an unknown option.
     """
-    name = choice.get("name")
+    name = str(choice.get("name"))
     if name not in kinds:
         raise ValueError(f"{place}: `name` must be a known {what}, got {name!r}. Known: {', '.join(sorted(kinds))}.")
     options = {key: value for key, value in choice.items() if key != "name"}

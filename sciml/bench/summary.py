@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false, reportReturnType=false, reportIndexIssue=false
+# pandas is untyped: what its methods return cannot be known to a static checker.
 """From the long table to what the report shows: medians over seeds, spreads, a leaderboard, a sentence."""
 
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ def report_data(scenario: Scenario, table: pd.DataFrame, arrays: Mapping[str, Ma
         title=f"{scenario.title}: {scenario.size}",
         summary=_summary(scenario, board),
         provenance=_provenance(scenario, table),
-        leaderboard=board,
+        leaderboard=_shown(board),
         error_growth=_curves(table, "nrmse", "median", ("q10", "q90")),
         correlation=_curves(table, "correlation", "mean", ("q10", "q90")),
         threshold=scenario.threshold,
@@ -75,6 +77,14 @@ def leaderboard(scenario: Scenario, table: pd.DataFrame) -> pd.DataFrame:
         rows.append(row)
     board = pd.DataFrame(rows)
     return board.sort_values(["time", "one_step"], ascending=[False, True], ignore_index=True)
+
+
+def _shown(board: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard as printed: inf where the horizon was outlasted, nothing where nothing was trained."""
+    return board.assign(
+        time=board["time"].where(~board["beyond"], np.inf),
+        train_seconds=board["train_seconds"].where(board["kind"] == "learned"),
+    ).drop(columns=["beyond"])
 
 
 def _competitors(table: pd.DataFrame) -> pd.DataFrame:
@@ -232,12 +242,12 @@ def _columns(scenario: Scenario) -> tuple[Column, ...]:
             better=higher,
             low="time_low",
             high="time_high",
+            beyond=f"> {scenario.dt * scenario.frames:g}",
             meaning=(
                 f"Lead time at which the Pearson correlation with the truth, averaged over the test trajectories, "
                 f"falls below {scenario.threshold:g}; median over seeds, smallest and largest beside it."
             ),
         ),
-        Column("beyond", "beyond horizon", meaning="Whether the correlation never fell below the threshold."),
         Column("one_step", "one-step nRMSE", digits=2, better=lower, meaning="Error of the first predicted frame."),
         Column(
             "spectral_distance",
@@ -258,7 +268,7 @@ def _columns(scenario: Scenario) -> tuple[Column, ...]:
             "blown_up", "blown up", digits=2, better=lower, meaning="Fraction of trajectories that left all bounds."
         ),
         Column("train_seconds", "training", unit="s", digits=3, better=lower),
-        Column("rollout_seconds", "rollout per trajectory", unit="s", digits=2, better=lower),
+        Column("rollout_seconds", "rollout", unit="s / trajectory", digits=2, better=lower),
         Column("memory_mb", "peak memory", unit="MB", digits=3),
         Column("seed", "seed"),
         Column("device", "device"),
@@ -275,7 +285,7 @@ def _summary(scenario: Scenario, board: pd.DataFrame) -> str:
     horizon = scenario.dt * scenario.frames
 
     def stays(row: pd.Series) -> str:
-        return f"beyond {horizon:g}" if row["beyond"] else f"{row['time']:.1f}"
+        return f"more than {horizon:g}" if row["beyond"] else f"{row['time']:.1f}"
 
     parts = []
     for kind, what in (("learned", "The best learned model"), ("solver", "The best coarse solver")):
@@ -287,9 +297,9 @@ def _summary(scenario: Scenario, board: pd.DataFrame) -> str:
                 f"(a rollout takes {row['rollout_seconds'] * 1e3:.2g} ms per trajectory)"
             )
     still = board[board["kind"] == "trivial"].iloc[0]
-    parts.append(f"persistence does for {stays(still)}")
+    parts.append(f"Persistence does for {stays(still)}")
     winner = board.iloc[0]
-    return f"{'; '.join(parts)}. {winner['model']} ({winner['kind']}) is first. {scenario.description.strip()}"
+    return f"{'. '.join(parts)}. {winner['model']} ({winner['kind']}) is first. {scenario.description.strip()}"
 
 
 def _provenance(scenario: Scenario, table: pd.DataFrame) -> dict[str, str]:

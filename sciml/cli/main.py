@@ -29,14 +29,14 @@ def _run(application: Any, arguments: list[str] | None) -> int:
     from sciml.training import DivergedError
 
     # typer may carry its own copy of click, whose exceptions are not those of the package click.
-    usage_error = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+    usage_error: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
     try:
         result = application(arguments, prog_name="sciml", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted; run the same command again to continue", 130)
     except usage_error as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return 2
     except (SolveError, DivergedError) as error:
         return _say(str(error), 1)

@@ -227,8 +227,9 @@ def _raise_failure(failed_step: Tensor, times: Times) -> None:
     step = int(failed_step[first])
     t = times[step]
     when = float(t[first] if isinstance(t, Tensor) and t.ndim else t)
+    which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
     raise SolveError(
-        f"{len(samples)} of {len(failed_step)} samples failed (samples {samples[:8]}{'...' if len(samples) > 8 else ''}); "
+        f"{len(samples)} of {len(failed_step)} samples failed (samples {which}); "
         f"the first is sample {first}, at or shortly before t={when:g} (step {step}): {Result.NON_FINITE.text}. "
         "With throw=False the others are returned."
     )

@@ -34,7 +34,7 @@ def _random_series(key: Key, grid: Grid, cutoff: int, weight: Tensor, rms: float
     for x, length in zip(grid.axes(), grid.extent, strict=True):
         waves = torch.exp(2j * math.pi / length * modes[:, None] * x[None, :])
         # Contract the leading mode axis; the new space axis goes last, so x, y, z end in order.
-        field = torch.tensordot(field, waves, dims=([1], [0]))
+        field = torch.tensordot(field, waves, dims=([1], [0]))  # type: ignore[arg-type]
     return field.real[:, None]
 
 

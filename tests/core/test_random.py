@@ -10,8 +10,8 @@ from sciml.core import Key
 from sciml.core.random import philox
 
 
-def words(*values: int) -> tuple[torch.Tensor, ...]:
-    return tuple(torch.tensor([value]) for value in values)
+def words(a: int, b: int, c: int, d: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.tensor([a]), torch.tensor([b]), torch.tensor([c]), torch.tensor([d])
 
 
 @pytest.mark.parametrize(
