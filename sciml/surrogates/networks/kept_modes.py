@@ -160,6 +160,49 @@ class _Spread(torch.autograd.Function):
         return _Gather.apply(grads[0], ctx.tables).view(ctx.shape), None, None
 
 
+def pair_product(a: Float[Tensor, "2 mode i j"], b: Float[Tensor, "2 mode j k"]) -> Float[Tensor, "2 mode i k"]:
+    """The complex matrix product a b for every mode, on real pairs."""
+    return _PairProduct.apply(a, b, 1, 1)
+
+
+@final
+class _PairProduct(torch.autograd.Function):
+    """(re a + i s im a)(re b + i t im b), where the signs s, t = -1 conjugate. Both gradients are of the same form:
+
+    a' = conj_s(y' conj_t(b)^H),    b' = conj_t(conj_s(a)^H y')
+    """
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, s: int, t: int) -> Tensor:
+        y = a.new_empty(*a.shape[:-1], b.shape[-1])
+        y[0].baddbmm_(a[0], b[0], beta=0).baddbmm_(a[1], b[1], alpha=-s * t)
+        y[1].baddbmm_(a[0], b[1], beta=0, alpha=t).baddbmm_(a[1], b[0], alpha=s)
+        return y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        a, b, ctx.s, ctx.t = inputs
+        ctx.save_for_backward(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        (a, b), s, t = ctx.saved_tensors, ctx.s, ctx.t
+        need_a, need_b = ctx.needs_input_grad[:2]
+        grad_a = _PairProduct.apply(grads[0], b.transpose(-1, -2), s, -s * t) if need_a else None
+        grad_b = _PairProduct.apply(a.transpose(-1, -2), grads[0], -s * t, t) if need_b else None
+        return grad_a, grad_b, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], a: Tensor, b: Tensor, s: int, t: int) -> tuple[Tensor, int]:
+        """The mapped axis becomes part of the mode axis."""
+        count = info.batch_size
+        a, b = (
+            (x[None].expand(count, *x.shape) if axis is None else x.movedim(axis, 0)).transpose(0, 1).flatten(1, 2)
+            for x, axis in zip((a, b), in_dims[:2], strict=True)
+        )
+        return _PairProduct.apply(a, b, s, t).unflatten(1, (count, -1)), 1
+
+
 def _gather_by_fft(u: Tensor, kept: tuple[int, ...]) -> Tensor:
     ndim = len(kept)
     z = torch.fft.rfftn(u, dim=tuple(range(2, 2 + ndim)), norm="forward").narrow(-1, 0, kept[-1])

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.grids import Grid, resample
-from sciml.surrogates.networks.kept_modes import gather_modes, spread_modes
+from sciml.surrogates.networks.kept_modes import gather_modes, pair_product, spread_modes
 
 
 @final
@@ -60,11 +60,7 @@ class SpectralConvolution(nn.Module):
         std = (2 / (in_channels + out_channels)) ** 0.5
         self.weight_hat = nn.Parameter(std * 0.5**0.5 * torch.randn(2, *self.kept, in_channels, out_channels))
         self.bias = nn.Parameter(std * torch.randn(out_channels)) if bias else None
-        mean = torch.zeros(self.kept)
-        mean[(*(m // 2 for m in modes[:-1]), 0)] = 1
-        self.register_buffer("_mean_mode", mean.reshape(-1, 1, 1), persistent=False)
-
-    _mean_mode: Tensor
+        self.mean_mode = (*(m // 2 for m in modes[:-1]), 0)
 
     def extra_repr(self) -> str:
         """Channels and modes, for `print`."""
@@ -88,13 +84,11 @@ class SpectralConvolution(nn.Module):
         return u if points == space else resample(u, Grid(space, (1.0,) * len(space)), points)
 
     def _mix(self, u_hat: Tensor) -> Tensor:
-        """The complex product (re + i im)(wr + i wi) for every mode; the bias is the coefficient of wavenumber 0."""
-        re, im = u_hat.flatten(1, -3).unbind()
-        wr, wi = self.weight_hat.flatten(1, -3).unbind()
-        mean = wr.new_zeros(1) if self.bias is None else self._mean_mode * self.bias
-        real = torch.baddbmm(torch.baddbmm(mean, re, wr), im, wi, alpha=-1)
-        imag = torch.baddbmm(torch.bmm(re, wi), im, wr)
-        return torch.stack([real, imag]).unflatten(1, self.kept)
+        """The matrix product over channels for every mode; the bias is the real coefficient of wavenumber 0."""
+        v_hat = pair_product(u_hat.flatten(1, -3), self.weight_hat.flatten(1, -3)).unflatten(1, self.kept)
+        if self.bias is not None:
+            v_hat[(0, *self.mean_mode)] += self.bias
+        return v_hat
 
     def _output_points(self, space: tuple[int, ...], output_shape: Sequence[int] | None) -> tuple[int, ...]:
         if output_shape is not None:
