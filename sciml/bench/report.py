@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sciml.bench.report_data import ReportData
 from sciml.core import require_extra
+from sciml.core.atomic import replacing
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
@@ -34,7 +35,8 @@ def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
     require_extra("matplotlib", "report")
     page = _render(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, page)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
@@ -57,16 +59,3 @@ def _render(data: ReportData) -> str:
 
 def _resource(name: str) -> str:
     return files("sciml.bench").joinpath(name).read_text(encoding="utf-8")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside the target, then rename, so that nobody ever sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

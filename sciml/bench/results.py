@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 import sciml
+from sciml.core.atomic import prepare_folder, publish, replacing, sync
 
 _ROOMS = ("core", "grids", "integrate", "metrics", "nn", "pde", "surrogates", "data", "training")
 VOLATILE = ("train_seconds", "rollout_seconds", "memory_mb", "date")
@@ -71,18 +72,13 @@ class ResultStore:
         folder: of the run; groups go to `groups/`.
 
     Raises:
-        ValueError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._groups = self.folder / "groups"
-        try:
-            self._groups.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"the output folder must be writable, got {self.folder} ({error}). Choose another one with --out."
-            ) from error
+        prepare_folder(self._groups)
 
     def path(self, name: str) -> Path:
         """Folder of a group."""
@@ -103,10 +99,9 @@ class ResultStore:
         frame.to_csv(temporary / "rows.csv", index=False)
         (temporary / "common.json").write_text(json.dumps(common, indent=1))
         np.savez_compressed(temporary / "arrays.npz", **arrays)  # type: ignore[arg-type]
-        for path in [*temporary.iterdir(), temporary]:
-            _sync(path)
-        os.replace(temporary, self.path(name))
-        _sync(self._groups)
+        for path in temporary.iterdir():
+            sync(path)
+        publish(temporary, self.path(name))
 
     def table(self, names: Iterable[str]) -> pd.DataFrame:
         """The long table of these groups, in this order: identity, row, provenance."""
@@ -129,10 +124,8 @@ class ResultStore:
     def write_table(self, table: pd.DataFrame) -> Path:
         """`table.csv`, replaced whole."""
         path = self.folder / "table.csv"
-        temporary = path.with_suffix(".partial")
-        table.to_csv(temporary, index=False)
-        _sync(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            table.to_csv(temporary, index=False)
         return path
 
 
@@ -143,11 +136,3 @@ def same_table(a: pd.DataFrame, b: pd.DataFrame) -> bool:
         return table.drop(columns=[name for name in VOLATILE if name in table])
 
     return stable(a).equals(stable(b))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -76,7 +76,7 @@ def run(
         The long table and where table and report are.
 
     Raises:
-        ValueError: if the folder is not writable.
+        OSError: if the folder is not writable.
         KeyboardInterrupt: on Ctrl-C, after which the same call continues.
     """
     return _Run(scenario, Path(folder), torch.device(device), progress or (lambda task, done, total: None)).run()

@@ -3,6 +3,7 @@
 Each message has three parts: the rule, what was received, the remedy. Range checks are written so that NaN fails.
 """
 
+import numbers
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,12 @@ def check_at_least(name: str, value: float, low: float) -> None:
     """Raise unless `value >= low`."""
     if not value >= low:
         raise ValueError(f"`{name}` must be at least {low}, got {value!r}. Raise it to {low} or more.")
+
+
+def check_whole(name: str, value: float, low: int) -> None:
+    """Raise unless `value` is a whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"`{name}` must be a whole number of at least {low}, got {value!r}. Give an integer.")
 
 
 def check_shape(name: str, value: Tensor, shape: Sequence[int | None], meaning: str) -> None:

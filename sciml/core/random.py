@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a draw is a function of (seed, row identity, member, position) and nothing else.
+"""Counter-based random numbers: a draw is a function of (seed, row identity, member, shape and dtype of the draw).
 
 Philox-4x32-10 maps a 128-bit counter and a 64-bit key to four 32-bit words. The key is the seed; the counter is
 (position, member, id low, id high). So a sample's noise depends neither on its batch nor on what was drawn before.
@@ -114,6 +114,8 @@ class Key:
     def uniform(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Uniform numbers in (0, 1), both ends excluded, shape (batch, *shape)."""
         dtype = dtype or torch.get_default_dtype()
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"`dtype` must be float32 or float64, got {dtype}. Draw in float32 and convert.")
         count = math.prod(shape)
         if dtype == torch.float64:
             words = self.bits(2 * count)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
-from sciml.data.files import prepare_folder, replacing, sync
+from sciml.core.atomic import prepare_folder, replacing, sync
 
 
 @final

@@ -65,6 +65,13 @@ class Recipe:
                 f"`store_points` must have one entry per axis, at most the grid's {solved}, got {stored}. "
                 "Solve on a finer grid or store fewer points."
             )
+        for field in dataclasses.fields(self.equation):  # type: ignore[arg-type]
+            value = getattr(self.equation, field.name)
+            if isinstance(value, Tensor) and value.ndim > 0:
+                raise ValueError(
+                    f"the equation's parameters must be single numbers here, got {field.name!r} of shape "
+                    f"{tuple(value.shape)}. Give values per trajectory as parameters={{{field.name!r}: ...}}."
+                )
         known = {field.name for field in dataclasses.fields(self.equation)}  # type: ignore[arg-type]
         for name, values in self.parameters.items():
             if name not in known or values.shape != (self.trajectories,):

@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import FileContentError, require_extra
+from sciml.core.atomic import publish
 from sciml.data.blocks import BlockStore, parts_folder
-from sciml.data.files import open_hdf5, publish, seal
+from sciml.data.files import open_hdf5, seal
 from sciml.data.layout import create, plain_attributes, stored
 from sciml.data.recipe import Progress, Recipe
 from sciml.data.trajectories import Trajectories

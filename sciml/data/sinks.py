@@ -9,8 +9,9 @@ import xarray
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.core.atomic import prepare_folder, publish
 from sciml.core.checks import check_at_least, check_shape
-from sciml.data.files import prepare_folder, publish, seal
+from sciml.data.files import seal
 from sciml.data.layout import create
 from sciml.data.lazy import as_dataset
 from sciml.data.metadata import Metadata

@@ -187,16 +187,17 @@ class XarraySource(AbstractSource):
 
     def _lazy(self, variable: xarray.Variable, run: _Run) -> xarray.Variable:
         trajectory, time = self.axes[:2]
-        part = variable.isel({time: run.frames} | ({trajectory: run.rows} if trajectory else {}))
-        return part.transpose(*(axis for axis in self.axes if axis)) if part.chunks is not None else part
+        return variable.isel({time: run.frames} | ({trajectory: run.rows} if trajectory else {}))
 
     def _loaded(self, parts: list[xarray.Variable]) -> list[np.ndarray]:
-        if parts and parts[0].chunks is not None:
+        axes = tuple(axis for axis in self.axes if axis)
+        chunked = [n for n, part in enumerate(parts) if part.chunks is not None]
+        if chunked:
             # One graph for the whole batch. A forked worker has none of the parent's threads to run it on.
             in_worker = torch.utils.data.get_worker_info() is not None
             options = {"scheduler": "synchronous"} if in_worker else {}
-            loaded = require_extra("dask", "data").compute(*(part.data for part in parts), **options)
-        else:
-            axes = tuple(axis for axis in self.axes if axis)
-            loaded = [part.load().transpose(*axes).values for part in parts]
-        return [block if self.axes[0] else block[None] for block in loaded]
+            values = require_extra("dask", "data").compute(*(parts[n].data for n in chunked), **options)
+            for n, value in zip(chunked, values, strict=True):
+                parts[n] = parts[n].copy(data=value)
+        blocks = [part.load().transpose(*axes).values for part in parts]
+        return [block if self.axes[0] else block[None] for block in blocks]

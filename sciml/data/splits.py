@@ -9,6 +9,9 @@ import torch
 from sciml.core import Key
 from sciml.data.trajectories import Trajectories
 
+_SPLIT = 0x5B11
+"""Names the sub-stream of splits."""
+
 
 def split(trajectories: Trajectories, fractions: Sequence[float], *, seed: int) -> tuple[Trajectories, ...]:
     """Split by trajectory; which part a trajectory falls into depends on the seed and the set of ids alone.
@@ -46,6 +49,7 @@ def split(trajectories: Trajectories, fractions: Sequence[float], *, seed: int) 
             f"every part must hold a trajectory, but {len(ids)} trajectories in parts {tuple(fractions)} "
             f"make sizes {sizes}. Give more trajectories or larger fractions."
         )
-    rank = Key(seed, ids).uniform(1, dtype=torch.float64)[:, 0].numpy()
+    # Folded, so that a split with the seed of the simulation does not sort by the initial fields.
+    rank = Key(seed, ids).fold(_SPLIT).uniform(1, dtype=torch.float64)[:, 0].numpy()
     order = np.argsort(rank, kind="stable")
     return tuple(trajectories.subset(np.sort(order[a:b])) for a, b in zip(starts, ends, strict=True))

@@ -123,6 +123,15 @@ def _check_plane(grid: Grid) -> None:
         raise ValueError(f"this is defined on 2-D grids, got {grid.ndim} axes. Give a Grid with two axes (x, y).")
 
 
+def _check_channels(name: str, field: Tensor, grid: Grid, channels: int) -> None:
+    """Raise unless the axis before space has this many channels."""
+    if field.ndim <= grid.ndim or field.shape[-grid.ndim - 1] != channels:
+        raise ValueError(
+            f"`{name}` must have {channels} channel{'s' if channels > 1 else ''} on the axis before space, got shape "
+            f"{tuple(field.shape)}. Fields are (batch, channel, *space), trajectories (batch, time, channel, *space)."
+        )
+
+
 def streamfunction(omega: Float[Tensor, "*axes"], grid: Grid) -> Float[Tensor, "*axes"]:
     """psi with Laplace(psi) = -omega and mean 0, [length²/time]."""
     _check_plane(grid)
@@ -138,36 +147,35 @@ def inverse_laplacian(grid: Grid) -> Float[Tensor, "*mode"]:
     return inverse
 
 
-def velocity_from_vorticity(omega: Float[Tensor, "batch 1 x y"], grid: Grid) -> Float[Tensor, "batch 2 x y"]:
+def velocity_from_vorticity(omega: Float[Tensor, "*lead 1 x y"], grid: Grid) -> Float[Tensor, "*lead 2 x y"]:
     """The divergence-free velocity (u, v) with zero mean whose curl is omega, [length/time]."""
     _check_plane(grid)
+    _check_channels("omega", omega, grid, 1)
     kx, ky = (k.to(omega.device) for k in wavenumbers(grid, odd=True))
     psi_hat = -inverse_laplacian(grid).to(omega) * transform(omega, grid)
     u_hat = torch.cat([1j * ky * psi_hat, -1j * kx * psi_hat], dim=-3)
     return inverse_transform(u_hat.to(psi_hat.dtype), grid)
 
 
-def vorticity_from_velocity(velocity: Float[Tensor, "batch 2 x y"], grid: Grid) -> Float[Tensor, "batch 1 x y"]:
+def vorticity_from_velocity(velocity: Float[Tensor, "*lead 2 x y"], grid: Grid) -> Float[Tensor, "*lead 1 x y"]:
     """omega = dv/dx - du/dy, [1/time]."""
     _check_plane(grid)
-    u, v = velocity[:, :1], velocity[:, 1:]
+    _check_channels("velocity", velocity, grid, 2)
+    u, v = velocity.split(1, dim=-3)
     return derivative(v, grid, 0) - derivative(u, grid, 1)
 
 
-def leray_projection(velocity: Float[Tensor, "batch axis *space"], grid: Grid) -> Float[Tensor, "batch axis *space"]:
+def leray_projection(velocity: Float[Tensor, "*axes"], grid: Grid) -> Float[Tensor, "*axes"]:
     """Remove the gradient part: u_hat - k (k . u_hat) / |k|², divergence-free to rounding.
 
     Raises:
         ValueError: if the channel axis does not hold one component per spatial axis.
     """
-    if velocity.shape[1] != grid.ndim:
-        raise ValueError(
-            f"`velocity` must have one channel per spatial axis ({grid.ndim}), got {velocity.shape[1]} channels."
-        )
+    _check_channels("velocity", velocity, grid, grid.ndim)
     ks = [k.to(velocity) for k in wavenumbers(grid, odd=True)]
     k = torch.stack(torch.broadcast_tensors(*ks))
     squared = (k**2).sum(0)
     inverse = torch.where(squared > 0, 1 / torch.where(squared > 0, squared, 1.0), 0.0)
     u_hat = transform(velocity, grid)
-    gradient_part = (k * u_hat).sum(1, keepdim=True) * inverse
+    gradient_part = (k * u_hat).sum(-grid.ndim - 1, keepdim=True) * inverse
     return inverse_transform(u_hat - k * gradient_part, grid)

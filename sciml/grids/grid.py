@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.core.checks import check_at_least, check_positive
+from sciml.core.checks import check_positive, check_whole
 
 AXIS_NAMES = ("x", "y", "z")
 
@@ -30,13 +30,15 @@ class Grid:
     extent: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "points", tuple(self.points))
+        object.__setattr__(self, "extent", tuple(self.extent))
         if len(self.points) != len(self.extent) or not 1 <= len(self.points) <= 3:
             raise ValueError(
                 f"`points` and `extent` must both have one entry per axis (1 to 3 axes), got points={self.points} "
                 f"and extent={self.extent}. Give e.g. Grid((64, 64), (6.28, 6.28))."
             )
         for count, length in zip(self.points, self.extent, strict=True):
-            check_at_least("points", count, 4)
+            check_whole("points", count, 4)
             check_positive("extent", length)
 
     @property

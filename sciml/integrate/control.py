@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sciml.core.checks import check_at_least, check_finite, check_increasing, check_positive
+from sciml.core.checks import check_finite, check_increasing, check_positive, check_whole
 
 Times = list[float] | Tensor
 """A step grid: Python floats when the batch shares it, else a float64 tensor (steps + 1, batch) or (steps + 1,)."""
@@ -46,7 +46,7 @@ class Fixed(AbstractControl):
         if self.dt is not None:
             check_positive("dt", self.dt)
         if self.n is not None:
-            check_at_least("n", self.n, 1)
+            check_whole("n", self.n, 1)
         if self.ts is not None:
             if self.ts.ndim != 1 or len(self.ts) < 2:
                 raise ValueError(f"`ts` must be a vector of at least two times, got shape {tuple(self.ts.shape)}.")
@@ -65,13 +65,14 @@ class Fixed(AbstractControl):
             raise ValueError(f"`t0` and `t1` must be finite and differ, got t0={t0}, t1={t1}.")
         if self.ts is not None:
             times = self.ts.double().tolist()
-            tolerance = 1e-9 * abs(t1 - t0)
+            rounding = torch.finfo(self.ts.dtype).eps if self.ts.is_floating_point() else 0.0
+            tolerance = 1e-9 * abs(t1 - t0) + 4 * rounding * max(abs(t0), abs(t1))
             if abs(times[0] - t0) > tolerance or abs(times[-1] - t1) > tolerance:
                 raise ValueError(
                     f"`ts` must run from t0 to t1, got ts[0]={times[0]}, ts[-1]={times[-1]} for t0={t0}, t1={t1}. "
                     "Extend ts or change the interval."
                 )
-            return times
+            return [t0, *times[1:-1], t1]
         if self.n is not None:
             return [t0 + (t1 - t0) * (i / self.n) for i in range(self.n)] + [t1]
         assert self.dt is not None

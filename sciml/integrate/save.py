@@ -19,7 +19,8 @@ class SaveAt:
         ts: keep these times, (batch, time, *state). On a fixed grid they must be grid points unless the method has
             dense output. Order as given by the direction of time.
         every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded.
-        fn: applied as `fn(t, y)` before keeping; it may change shape, e.g. go back to physical space.
+        fn: applied as `fn(t, y)` before keeping; it may change shape, e.g. go back to physical space. `t` comes as a
+            field gets it: 0-D, or (batch, 1, ..., 1) with per-sample times.
 
     Raises:
         ValueError: if nothing is kept or `every` is below 1.

@@ -53,7 +53,7 @@ class Solution:
         ys: the states that were kept; see `SaveAt`.
         stats: counts per sample.
         result: one `Result` code per sample. A failed sample is frozen at its last state known to be finite; its
-            batch-mates are not affected.
+            batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN.
     """
 
     ts: Any

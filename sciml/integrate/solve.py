@@ -57,12 +57,11 @@ def solve(
     _check_choice(method, control, gradient)
     batch = batch_size("y0", y0)
     assert isinstance(control, Fixed)
+    if batch == 0:
+        raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
+    _check_steps(control, t0, t1, max_steps)
     times = _shared_or_tensor(control, t0, t1, batch)
     steps = len(times) - 1
-    if steps > max_steps:
-        raise ValueError(
-            f"the grid has {steps} steps, more than max_steps={max_steps}. Take larger steps or raise max_steps."
-        )
     plan = _Plan.make(save, times, method)
     loop = _FixedLoop(term, method, y0, times, plan)
     y, failed_step = loop.run(batch)
@@ -86,6 +85,17 @@ def _check_choice(method: AbstractMethod, control: AbstractControl | None, gradi
         raise TypeError(f"`control` must be Fixed for {name}, got {type(control).__name__}.")
     if gradient is not None and not isinstance(gradient, Direct):
         raise TypeError(f"`gradient` must be Direct() for {name}, got {type(gradient).__name__}.")
+
+
+def _check_steps(control: Fixed, t0: float | Tensor, t1: float | Tensor, max_steps: int) -> None:
+    """Raise before the grid is made if it would have too many steps."""
+    steps = control.n or 0
+    if control.dt is not None and not (isinstance(t0, Tensor) or isinstance(t1, Tensor)):
+        steps = abs(t1 - t0) / control.dt
+    if steps > max_steps:
+        raise ValueError(
+            f"the grid has {steps:.0f} steps, more than max_steps={max_steps}. Take larger steps or raise max_steps."
+        )
 
 
 def _shared_or_tensor(control: Fixed, t0: float | Tensor, t1: float | Tensor, batch: int) -> Times:
@@ -115,6 +125,8 @@ class _Plan:
         steps = len(times) - 1
         ts_steps = [] if save.ts is None else _grid_points(save.ts, times, method)
         every_steps = [] if save.every is None else list(range(save.every, steps + 1, save.every))
+        if save.every is not None and not every_steps:
+            raise ValueError(f"`every` must be at most the number of steps, {steps}, got {save.every}. Lower it.")
         return _Plan(save, ts_steps, every_steps, {})
 
     @property
@@ -129,7 +141,8 @@ class _Plan:
         if self.save.fn is None:
             return y
         leaf = tree_leaves(y)[0]
-        return self.save.fn(torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype), y)
+        time = torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype)
+        return self.save.fn(_beside(time, leaf), y)
 
     def collect(self, times: Times, y0: State, y1: State) -> tuple[Any, Any]:
         """Times and states in the layout the user asked for."""
@@ -160,7 +173,7 @@ def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
         raise ValueError("`save.ts` needs shared times given as numbers; use save.every with per-sample times.")
     grid = torch.tensor(times, dtype=torch.float64)
     wanted = ts.detach().double().cpu()
-    place = (grid[None, :] - wanted[:, None]).abs().argmin(dim=1)
+    place = _nearest(grid, wanted)
     # Times given in float32 name a grid point only to their own rounding.
     rounding = 4 * torch.finfo(ts.dtype).eps * wanted.abs() if ts.is_floating_point() else 0.0
     off = (grid[place] - wanted).abs() > 1e-9 * abs(times[-1] - times[0]) + rounding
@@ -172,6 +185,14 @@ def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
             "times, or give the grid as Fixed(ts=...)."
         )
     return place.tolist()
+
+
+def _nearest(grid: Tensor, wanted: Tensor) -> Tensor:
+    """Index of the grid point nearest to each wanted time, for a grid that rises or falls."""
+    rising, order = torch.sort(grid)
+    right = torch.searchsorted(rising, wanted).clamp(1, len(grid) - 1)
+    left_is_nearer = (wanted - rising[right - 1]) <= (rising[right] - wanted)
+    return order[torch.where(left_is_nearer, right - 1, right)]
 
 
 class _FixedLoop:
@@ -204,9 +225,12 @@ class _FixedLoop:
     def _time(self, i: int) -> Time:
         """Time of step `i`, shaped to broadcast against the state."""
         t = self.times[i]
-        if isinstance(t, Tensor) and t.ndim == 1:
-            return t.reshape(-1, *[1] * (tree_leaves(self.y0)[0].ndim - 1))
-        return t
+        return _beside(t, tree_leaves(self.y0)[0]) if isinstance(t, Tensor) else t
+
+
+def _beside(t: Tensor, leaf: Tensor) -> Tensor:
+    """Per-sample times (batch,) as (batch, 1, ..., 1) of the rank of `leaf`; a shared time stays 0-D."""
+    return t.reshape(-1, *[1] * (leaf.ndim - 1)) if t.ndim > 0 else t
 
 
 def _finite_rows(y: State) -> Tensor:

@@ -34,7 +34,8 @@ def evolve(
         ts: times to return, [time], increasing, each a whole multiple of `dt`; 0 returns `u0` itself.
         dt: step of the integrator, [time].
         method: integration method, `ETDRK4()` by default.
-        throw: raise `SolveError` if a trajectory blows up; otherwise it is frozen where it was last finite.
+        throw: raise `SolveError` if a trajectory blows up; otherwise it is frozen where it was last finite. Gradients
+            of parameters shared with a trajectory that blew up are NaN; leave it out to differentiate.
 
     Returns:
         Fields at `ts`, differentiable in `u0` and in the equation's parameters.
@@ -45,7 +46,15 @@ def evolve(
     """
     check_positive("dt", dt)
     check_shape("u0", u0, (None, len(equation.fields.names), *grid.points), "(batch, channel, *space)")
+    if u0.dtype not in (torch.float32, torch.float64) or len(u0) == 0:
+        raise ValueError(
+            f"`u0` must be a non-empty float32 or float64 batch, got {u0.dtype} with {len(u0)} rows. Convert it first."
+        )
     check_finite("u0", u0)
+    if ts.ndim != 1 or len(ts) == 0:
+        raise ValueError(
+            f"`ts` must be a non-empty vector of times, got shape {tuple(ts.shape)}. Give e.g. [0.1, 0.2]."
+        )
     counts = [0 if t == 0 else check_multiple("ts", t, "dt", dt) for t in ts.tolist()]
     if counts != sorted(set(counts)):
         raise ValueError(f"`ts` must increase strictly, got {ts.tolist()[:8]}... Sort the times and drop repeats.")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import Key
-from sciml.core.checks import check_at_least, check_positive
+from sciml.core.checks import check_at_least, check_positive, check_whole
 from sciml.grids import Grid
 from sciml.pde.base import AbstractInitial
 
@@ -26,13 +26,15 @@ def _random_series(key: Key, grid: Grid, cutoff: int, weight: Tensor, rms: float
             f"the initial field has modes up to {cutoff}, which need more than {2 * cutoff} points per axis, got "
             f"{grid.points}. Refine the grid or lower the cutoff."
         )
-    modes = torch.arange(-cutoff, cutoff + 1, dtype=torch.float64)
+    device = key.ids.device
+    modes = torch.arange(-cutoff, cutoff + 1, dtype=torch.float64, device=device)
+    weight = weight.to(device)
     re, im = key.normal(2, *weight.shape, dtype=torch.float64).unbind(1)
     # Each mode contributes weight² E[c²] cos² + ... = weight² to the variance.
     coefficients = torch.complex(re, im) * (weight * rms / torch.sqrt((weight**2).sum()))
     field = coefficients
     for x, length in zip(grid.axes(), grid.extent, strict=True):
-        waves = torch.exp(2j * math.pi / length * modes[:, None] * x[None, :])
+        waves = torch.exp(2j * math.pi / length * modes[:, None] * x[None, :].to(device))
         # Contract the leading mode axis; the new space axis goes last, so x, y, z end in order.
         field = torch.tensordot(field, waves, dims=([1], [0]))  # type: ignore[arg-type]
     return field.real[:, None]
@@ -57,7 +59,7 @@ class TruncatedFourier(AbstractInitial):
     rms: float = 1.0
 
     def __post_init__(self) -> None:
-        check_at_least("cutoff", self.cutoff, 1)
+        check_whole("cutoff", self.cutoff, 1)
         check_positive("rms", self.rms)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:

@@ -22,7 +22,7 @@ class KuramotoSivashinsky(AbstractEquation):
     to the other. With nu = 1 the solution is chaotic from L about 22 on; at L = 64 it has some ten humps.
 
     Args:
-        viscosity: nu, [1] in the scaled equation, positive.
+        viscosity: nu, [1] in the scaled equation, positive; short waves grow without bound at 0.
 
     Source: Kuramoto & Tsuzuki (1976), Prog. Theor. Phys. 55, 356; Sivashinsky (1977), Acta Astronaut. 4, 1177.
     """
@@ -32,7 +32,7 @@ class KuramotoSivashinsky(AbstractEquation):
     viscosity: Parameter = 1.0
 
     def __post_init__(self) -> None:
-        check_parameter("viscosity", self.viscosity, low=0.0)
+        check_parameter("viscosity", self.viscosity, low=1e-12)
 
     def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
         """k² - nu k⁴."""

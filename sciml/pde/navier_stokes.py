@@ -19,7 +19,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
-from sciml.core.checks import check_at_least
+from sciml.core.checks import check_whole
 from sciml.grids import Grid, dealias_mask, inverse_laplacian, laplacian_symbol, transform, wavenumbers
 from sciml.pde.base import AbstractEquation, Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
@@ -41,7 +41,8 @@ class KolmogorovForcing:
     amplitude: float = 1.0
 
     def __post_init__(self) -> None:
-        check_at_least("wavenumber", self.wavenumber, 1)
+        check_whole("wavenumber", self.wavenumber, 1)
+        check_parameter("amplitude", self.amplitude)
 
     def curl(self, grid: Grid) -> Float[Tensor, "x y"]:
         """-A k cos(k y), [1/time²].
@@ -103,11 +104,10 @@ class NavierStokes2D(AbstractEquation):
         def symbols(like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
             key = (like.dtype, like.device)
             if key not in cache:
-                cache[key] = (
-                    to_velocity.to(like),
-                    to_slope.to(like),
-                    None if force is None else force.to(like),
-                )
+                dtype, device = key
+                with torch.inference_mode(False):  # they may serve a training step later
+                    cast = (to_velocity.to(device, dtype), to_slope.to(device, dtype))
+                    cache[key] = (*cast, None if force is None else force.to(device, dtype))
             return cache[key]
 
         def nonlinear(t: Tensor, omega_hat: Tensor) -> Tensor:

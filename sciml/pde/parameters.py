@@ -12,9 +12,10 @@ def per_mode(parameter: Parameter, ndim: int) -> Parameter:
     """A parameter shaped to multiply (batch, channel, *mode) arrays, in float64."""
     if not isinstance(parameter, Tensor):
         return parameter
+    # On the CPU, where the symbols are made; they move to the state's device when they are ready.
     if parameter.ndim == 0:
-        return parameter.double()
-    return parameter.double().reshape(-1, 1, *[1] * ndim)
+        return parameter.cpu().double()
+    return parameter.cpu().double().reshape(-1, 1, *[1] * ndim)
 
 
 def as_channel(symbol: Tensor, ndim: int) -> Tensor:
@@ -24,6 +25,8 @@ def as_channel(symbol: Tensor, ndim: int) -> Tensor:
 
 def check_parameter(name: str, parameter: Parameter, *, low: float = -math.inf) -> None:
     """Raise unless every value is finite and at least `low`, and the shape is () or (batch,)."""
+    if not isinstance(parameter, int | float | Tensor):
+        raise TypeError(f"`{name}` must be a number or a tensor, got {parameter!r}. Wrap several values in a tensor.")
     value = torch.as_tensor(parameter)
     if value.ndim > 1:
         raise ValueError(f"`{name}` must be a number or have shape (batch,), got {tuple(value.shape)}.")

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read with an answer for every way they can be wrong."""
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from sciml.core import FileContentError
+from sciml.core.atomic import replacing
 
 FORMAT = 1
 
 
 def write_atomically(path: Path, content: Mapping[str, Any]) -> None:
-    """Save `content` under `path`: to a temporary file, fsynced, renamed. A kill leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Save `content` under `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -40,7 +31,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise FileNotFoundError(f"a checkpoint must exist to be read, got {path}. Train first or correct the path.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, pickle.UnpicklingError) as error:
         raise FileContentError(
             f"a checkpoint must be a complete file written by this library, but {path} cannot be read ({error}). "
             "Copy it again or remove it and train again."

@@ -8,7 +8,6 @@ optimiser and schedule; data order and noise are functions of (seed, step), so a
 import dataclasses
 import logging
 import signal
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, final
 import torch
 
 from sciml.core import FieldBatch, FileContentError, require_extra
+from sciml.core.atomic import prepare_folder
 from sciml.surrogates import AbstractStepper
 from sciml.training.checkpoint import load_state, read_checkpoint
 from sciml.training.config import Hardware, TrainConfig
@@ -77,15 +77,17 @@ def fit(
 
     Raises:
         MissingExtraError: if Lightning is not installed.
-        ValueError: if there is nothing to train, `folder` cannot be written, it holds a run with another
-            configuration, `validation` can be read only once, or the batches end too early.
+        ValueError: if there is nothing to train, `folder` holds a run with another configuration, `validation` can be
+            read only once, or the batches end too early.
+        OSError: if `folder` cannot be written.
         FileContentError: if `folder` holds a run of another model, or a damaged checkpoint.
         DivergedError: if loss or gradient is no longer finite.
         KeyboardInterrupt: on Ctrl-C.
     """
     require_extra("lightning.pytorch", "train")
     objective = StepperObjective(objective) if isinstance(objective, AbstractStepper) else objective
-    folder = _writable(Path(folder))
+    folder = Path(folder)
+    prepare_folder(folder)
     if not objective.groups():
         raise ValueError(
             "an objective must have parameters to train, got none. A baseline without parameters needs no `fit`."
@@ -172,17 +174,6 @@ class _From:
 
     def __iter__(self) -> Iterator[FieldBatch]:
         return iter(self._batches(self._start))
-
-
-def _writable(folder: Path) -> Path:
-    """The folder, made if missing, or an error if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"`folder` must be writable, got {folder} ({error}). Choose another folder.") from error
-    return folder
 
 
 def _state(folder: Path, config: TrainConfig, resume: bool) -> dict[str, Any] | None:

@@ -1,10 +1,11 @@
 """The training log: a CSV file with one row per logged step, in order and without repeats, whatever was interrupted."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
+
+from sciml.core.atomic import replacing
 
 
 @final
@@ -35,13 +36,11 @@ class CsvLog:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        temporary = self.path.with_name(self.path.name + ".partial")
-        with open(temporary, "w", newline="") as file:
+        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
             if self._columns:
                 writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.path)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

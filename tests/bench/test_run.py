@@ -106,7 +106,7 @@ def test_a_report_of_an_unfinished_run_is_refused(tmp_path):
 
 def test_unwritable_folder_is_answered(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="output folder must be writable"):
+    with pytest.raises(OSError, match="output folder must be writable"):
         ResultStore(tmp_path / "file" / "run")
 
 
@@ -125,7 +125,7 @@ def test_continuing_with_the_solver_equals_evolve_and_marks_blow_up():
     u0 = TruncatedFourier(4).sample(Key.rows(0, 2), grid)
     frames = continue_with_solver(KuramotoSivashinsky(), grid, u0, 5, 0.4, dt=0.1, method=ETDRK4())
     expected = evolve(KuramotoSivashinsky(), grid, u0, 0.4 * torch.arange(1, 6), dt=0.1)
-    assert torch.allclose(frames, expected, atol=1e-11)
+    assert torch.allclose(frames, expected, rtol=0, atol=1e-11)
     plane = Grid((16, 16), (6.28, 6.28))
     w0 = GaussianRandomField(1, 1.0).sample(Key.rows(0, 2), plane) * torch.tensor([1e-3, 1e3])[:, None, None, None]
     frames = continue_with_solver(NavierStokes2D(1e-4), plane, w0, 40, 1.0, dt=1.0, method=ETDRK4())

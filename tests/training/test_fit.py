@@ -335,7 +335,7 @@ def test_validation_must_be_readable_again(tmp_path):
 
 def test_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="`folder` must be writable, got .*file/run .* another folder"):
+    with pytest.raises(OSError, match="output folder must be writable, .*file/run is not .* another folder"):
         run(tmp_path / "file" / "run")
 
 

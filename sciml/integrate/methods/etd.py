@@ -9,20 +9,12 @@ integrals; here they are phi functions.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from torch import Tensor
 
-from sciml.core import State
-from sciml.integrate.methods.base import AbstractMethod, Step, Time
-from sciml.integrate.methods.exponential_rk import (
-    ExponentialTableau,
-    check_semilinear,
-    exponential_step,
-    start_tables,
-)
+from sciml.integrate.methods.exponential_rk import AbstractExponentialRK, ExponentialTableau
 from sciml.integrate.phi import phi
-from sciml.integrate.terms import AbstractTerm, SemiLinear
 
 
 def _first(z: Tensor) -> Tensor:
@@ -73,71 +65,39 @@ _ETDRK4 = ExponentialTableau(
 
 @final
 @dataclass(frozen=True)
-class ETD1(AbstractMethod):
+class ETD1(AbstractExponentialRK):
     """Exponential Euler: N is frozen over the step. Order 1, one evaluation."""
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-
-    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
-        """Check the term and find the tables; see `AbstractMethod.init`."""
-        check_semilinear("ETD1", term, y0)
-        return start_tables(term)  # type: ignore[arg-type]
-
-    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
-        """One step; see `AbstractMethod.step`."""
-        return exponential_step(_ETD1, term, t0, t1, y, carry)
+    tableau: ClassVar[ExponentialTableau] = _ETD1
 
 
 @final
 @dataclass(frozen=True)
-class ETD2RK(AbstractMethod):
+class ETD2RK(AbstractExponentialRK):
     """Two-stage ETD: N is linear over the step. Order 2, two evaluations."""
 
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 2
-
-    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
-        """Check the term and find the tables; see `AbstractMethod.init`."""
-        check_semilinear("ETD2RK", term, y0)
-        return start_tables(term)  # type: ignore[arg-type]
-
-    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
-        """One step; see `AbstractMethod.step`."""
-        return exponential_step(_ETD2RK, term, t0, t1, y, carry)
+    tableau: ClassVar[ExponentialTableau] = _ETD2RK
 
 
 @final
 @dataclass(frozen=True)
-class ETD3RK(AbstractMethod):
+class ETD3RK(AbstractExponentialRK):
     """Three-stage ETD. Order 3, three evaluations."""
 
     order: ClassVar[int] = 3
     stages: ClassVar[int] = 3
-
-    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
-        """Check the term and find the tables; see `AbstractMethod.init`."""
-        check_semilinear("ETD3RK", term, y0)
-        return start_tables(term)  # type: ignore[arg-type]
-
-    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
-        """One step; see `AbstractMethod.step`."""
-        return exponential_step(_ETD3RK, term, t0, t1, y, carry)
+    tableau: ClassVar[ExponentialTableau] = _ETD3RK
 
 
 @final
 @dataclass(frozen=True)
-class ETDRK4(AbstractMethod):
+class ETDRK4(AbstractExponentialRK):
     """Four-stage ETD, the workhorse for smooth periodic PDEs. Order 4, four evaluations."""
 
     order: ClassVar[int] = 4
     stages: ClassVar[int] = 4
-
-    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
-        """Check the term and find the tables; see `AbstractMethod.init`."""
-        check_semilinear("ETDRK4", term, y0)
-        return start_tables(term)  # type: ignore[arg-type]
-
-    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
-        """One step; see `AbstractMethod.step`."""
-        return exponential_step(_ETDRK4, term, t0, t1, y, carry)
+    tableau: ClassVar[ExponentialTableau] = _ETDRK4

@@ -9,12 +9,13 @@ imaginary part of L kept, multiplied by h and cast to the state.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from sciml.integrate.methods.base import Step, Time
+from sciml.core import State
+from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.phi import phi
 from sciml.integrate.terms import AbstractTerm, SemiLinear
 
@@ -86,6 +87,21 @@ class _Table:
     b: dict[int, Tensor]
 
 
+class AbstractExponentialRK(AbstractMethod):
+    """An explicit exponential Runge-Kutta method. A final subclass gives its tableau, order and number of stages."""
+
+    tableau: ClassVar[ExponentialTableau]
+
+    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+        """Check the term and find the tables; see `AbstractMethod.init`."""
+        check_semilinear(type(self).__name__, term, y0)
+        return start_tables(term)  # type: ignore[arg-type]
+
+    def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        return exponential_step(self.tableau, term, t0, t1, y, carry)
+
+
 def check_semilinear(name: str, term: AbstractTerm, y: Any) -> None:
     """Raise unless the term and the state suit an exponential method."""
     if not isinstance(term, SemiLinear):
@@ -95,17 +111,26 @@ def check_semilinear(name: str, term: AbstractTerm, y: Any) -> None:
         )
     if not isinstance(y, Tensor):
         raise TypeError(f"{name} steps a single tensor, got a {type(y).__name__}. Concatenate the leaves.")
+    if not (y.is_floating_point() or y.is_complex()):
+        raise TypeError(f"the state must be floating point or complex, got {y.dtype}. Convert it with y0.double().")
     linear = term.linear
-    if isinstance(linear, Tensor) and linear.is_complex() and not y.is_complex():
+    is_complex = linear.is_complex() if isinstance(linear, Tensor) else isinstance(linear, complex)
+    if is_complex and not y.is_complex():
         raise TypeError(
             f"`linear` is complex but the state is {y.dtype}: the result would lose its imaginary part. "
             "Give a complex state, e.g. Fourier coefficients."
         )
-    if isinstance(linear, Tensor) and torch.broadcast_shapes(linear.shape, y.shape) != y.shape:
+    if isinstance(linear, Tensor) and not _fits(linear.shape, y.shape):
         raise ValueError(
             f"`linear` must broadcast to the state {tuple(y.shape)}, got {tuple(linear.shape)}. "
             "Give one value per mode, with leading axes of 1 or the batch."
         )
+
+
+def _fits(shape: torch.Size, target: torch.Size) -> bool:
+    """Whether `shape` broadcasts to `target` without enlarging it."""
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and all(size in (1, wanted) for size, wanted in pairs)
 
 
 def start_tables(term: SemiLinear) -> dict[Any, _Table]:
@@ -122,12 +147,17 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     # Rounding of the grid must not make a new table for every step: 12 digits name a step size, and the table is
     # made of those digits, so that it does not depend on which step asked first.
     dt = float(f"{dt:.12e}")
-    version = term.linear._version if isinstance(term.linear, Tensor) else 0
+    counted = isinstance(term.linear, Tensor) and not term.linear.is_inference()
+    version = term.linear._version if counted else 0  # type: ignore[union-attr]
     key = (id(tableau), dt, y.dtype, y.device, version)
     if key not in tables:
         while len(tables) >= _KEPT_TABLES:
             del tables[next(iter(tables))]
-        tables[key] = _build(tableau, term.linear, dt, y)
+        # Kept tables may serve a training step after an evaluation in inference mode.
+        with torch.inference_mode(False):
+            linear = term.linear
+            kept = linear.clone() if isinstance(linear, Tensor) and linear.is_inference() else linear
+            tables[key] = _build(tableau, kept, dt, y)
     return tables[key]
 
 
@@ -135,9 +165,10 @@ def _build(tableau: ExponentialTableau, linear: float | Tensor, dt: Time, y: Ten
     def wide(value: Tensor) -> Tensor:
         return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
+    if not isinstance(linear, Tensor):
+        linear = torch.tensor(linear, dtype=torch.complex128 if isinstance(linear, complex) else torch.float64)
     step = wide(dt) if isinstance(dt, Tensor) else dt
-    z = torch.as_tensor(step * (wide(linear) if isinstance(linear, Tensor) else linear), dtype=None)
-    z = wide(z).to(y.device)
+    z = (step * wide(linear)).to(y.device)
 
     def ready(weight: Tensor) -> Tensor:
         return weight.to(y.dtype)
