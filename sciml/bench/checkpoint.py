@@ -24,6 +24,7 @@ class ModelCard:
     Args:
         network: table with `name` and the network's options, as in a scenario.
         increment: whether the network gives the change over a step.
+        conserve_mean: whether the space average of the change is taken out.
         dt: time between frames, [time].
         fields: names of the channels.
         ndim: number of spatial axes.
@@ -35,13 +36,15 @@ class ModelCard:
     dt: float
     fields: tuple[str, ...]
     ndim: int
+    conserve_mean: bool = False
     trained_on: str = ""
 
     def build(self, normalizer: Normalizer | None = None, increment_scale: Normalizer | None = None) -> OneStep:
         """The stepper with fresh weights; scales not given are read with the weights."""
         channels = len(self.fields)
         network = named(NETWORKS, "network", self.network, "network").build(channels, channels, self.ndim)
-        target = Increment(increment_scale or Normalizer.identity(channels)) if self.increment else None
+        scale = increment_scale or Normalizer.identity(channels)
+        target = Increment(scale, conserve_mean=self.conserve_mean) if self.increment else None
         return OneStep(network, normalizer or Normalizer.identity(channels), dt=self.dt, target=target)
 
 

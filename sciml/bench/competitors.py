@@ -1,8 +1,9 @@
 """What continues the test trajectories: learned models, the reference solver on other grids, persistence."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from sciml.bench.checkpoint import ModelCard, load, save_model
 from sciml.bench.scenario import ModelConfig, Scenario, SolverConfig
 from sciml.core import FieldBatch, Key
+from sciml.core.atomic import prepare_folder, replacing
+from sciml.core.checks import check_multiple
 from sciml.data import Trajectories, Windows, fit_increment_normalizer, fit_normalizer, loader
 from sciml.grids import Grid, inverse_transform, resample, transform
 from sciml.integrate import AbstractMethod, Fixed, SaveAt, solve
@@ -22,6 +25,7 @@ from sciml.surrogates import AbstractStepper, OneStep, Persistence, rollout
 from sciml.training import CurriculumObjective, Hardware, fit
 
 Count = Callable[[int], None]
+_TIMINGS = 3
 
 
 @final
@@ -32,7 +36,7 @@ class Prediction:
     Args:
         frames: (batch, time, channel, *space), on the grid of the test data.
         train_seconds: training time, [s]; 0 where nothing is trained.
-        rollout_seconds: time of the whole rollout of all test trajectories, [s].
+        rollout_seconds: time of the whole rollout of all test trajectories, least of three, [s].
     """
 
     frames: Float[Tensor, "batch time channel *space"]
@@ -69,11 +73,13 @@ def train(
     card = ModelCard(
         network=dict(config.network),
         increment=config.increment,
+        conserve_mean=config.conserve_mean,
         dt=data.dt * stride,
         fields=data.fields.names,
         ndim=data.grid.ndim,
         trained_on=trained_on,
     )
+    _claim(folder, card, config, seed)
     stepper = _fresh(card, data, stride, seed).to(device)
     objective = CurriculumObjective(stepper, config.curriculum)
     settings = replace(config.train, seed=seed)
@@ -93,6 +99,32 @@ def train(
     )
     save_model(folder / "model.ckpt", stepper, card)
     return load(folder / "model.ckpt", device=device), result.seconds
+
+
+def _claim(folder: Path, card: ModelCard, config: ModelConfig, seed: int) -> None:
+    """Write down what is trained in `folder`, or raise if it holds the training of something else."""
+    settings = asdict(config.train)
+    free = ("checkpoint_every", "validate_every", "log_every")
+    claim = {
+        "card": asdict(card),
+        "modes": [asdict(mode) for mode in config.modes],
+        "train": {name: value for name, value in settings.items() if name not in (*free, "seed")},
+        "seed": seed,
+    }
+    prepare_folder(folder)
+    path = folder / "training.json"
+    wanted = json.loads(json.dumps(claim))
+    if not path.exists():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(claim, indent=1))
+        return
+    found = json.loads(path.read_text())
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        raise ValueError(
+            f"a training must be continued as it was begun, but {folder} holds one of another "
+            f"{', '.join(differing)} (see {path.name}). Choose another folder."
+        )
 
 
 def _fresh(card: ModelCard, data: Trajectories, stride: int, seed: int) -> OneStep:
@@ -125,11 +157,16 @@ def predict(
     train_seconds: float = 0.0,
     progress: Count | None = None,
 ) -> Prediction:
-    """Roll a stepper out and time it; a short rollout goes first, so that nothing is timed cold."""
+    """Roll a stepper out and time it: the least of three rollouts after a short one, so that nothing is timed cold."""
     rollout(stepper, context, min(2, frames), dt=dt, key=key)
     begin = _now(context.device)
     predicted = rollout(stepper, context, frames, dt=dt, key=key, progress=progress)
-    return Prediction(predicted.cpu(), train_seconds, _now(context.device) - begin)
+    seconds = [_now(context.device) - begin]
+    for _ in range(_TIMINGS - 1):
+        begin = _now(context.device)
+        rollout(stepper, context, frames, dt=dt, key=key)
+        seconds.append(_now(context.device) - begin)
+    return Prediction(predicted.cpu(), train_seconds, min(seconds))
 
 
 def persist(context: Float[Tensor, "batch time channel *space"], frames: int, *, dt: float) -> Prediction:
@@ -148,12 +185,14 @@ def solve_coarse(
     """The reference solver from the last given frame, in the precision of the data; NaN once it has blown up."""
     grid, coarse = scenario.grid(scenario.test_data.points), scenario.grid(config.points)
     start = resample(context[:, -1], grid, coarse.points)
-    begin = _now(context.device)
-    predicted = continue_with_solver(
-        scenario.built_equation, coarse, start, frames, scenario.dt, dt=config.dt, method=config.built_method
-    )
-    seconds = _now(context.device) - begin
-    return Prediction(resample(predicted, coarse, grid.points).cpu(), 0.0, seconds)
+    equation, method, dt = scenario.built_equation, config.built_method, config.dt
+    continue_with_solver(equation, coarse, start, min(2, frames), scenario.dt, dt=dt, method=method)
+    seconds = []
+    for _ in range(_TIMINGS):
+        begin = _now(context.device)
+        predicted = continue_with_solver(equation, coarse, start, frames, scenario.dt, dt=dt, method=method)
+        seconds.append(_now(context.device) - begin)
+    return Prediction(resample(predicted, coarse, grid.points).cpu(), 0.0, min(seconds))
 
 
 def continue_with_solver(
@@ -167,7 +206,7 @@ def continue_with_solver(
     method: AbstractMethod,
 ) -> Float[Tensor, "batch time channel *space"]:
     """Frames after `start` by the solver; NaN in a trajectory from the first frame after it blew up."""
-    each = round(dt_frame / dt)
+    each = check_multiple("dt_frame", dt_frame, "dt", dt)
     solution = solve(
         semilinear(equation, grid, start.device),
         method,

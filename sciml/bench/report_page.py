@@ -79,7 +79,7 @@ def _charts(data: ReportData, styles: dict[str, Style]) -> tuple[Chart, ...]:
     """Charts in the order a reader asks: what accuracy costs, how long it lasts, how it goes wrong."""
     labels = data.labels
     drawable = tuple(point for point in data.costs if figures.can_draw(point))
-    spread = "Bands are the spread; where there is none, there is one seed."
+    spread = "Bands: 10 to 90 % of the test trajectories, widest over seeds."
     return (
         Chart(
             "accuracy-cost", "Cost", "Accuracy against cost", _models(drawable),

@@ -20,7 +20,18 @@ import pandas as pd
 import sciml
 from sciml.core.atomic import prepare_folder, publish, replacing, sync
 
-_ROOMS = ("core", "grids", "integrate", "metrics", "nn", "pde", "surrogates", "data", "training")
+TRAINING_CODE = ("core", "grids", "nn", "surrogates", "data", "training", "bench/registry.py", "bench/checkpoint.py")
+"""Sources that trained weights follow from."""
+_SCORING_CODE = (
+    *TRAINING_CODE,
+    "integrate",
+    "metrics",
+    "pde",
+    "bench/competitors.py",
+    "bench/runner.py",
+    "bench/scenario.py",
+    "bench/scoring.py",
+)
 VOLATILE = ("train_seconds", "rollout_seconds", "memory_mb", "date")
 """Columns that differ between two runs of the same thing: time, memory and date."""
 
@@ -37,7 +48,7 @@ class Row:
         unit: its unit.
         trajectory: test trajectory, or -1 for a statistic over all.
         lead_time: time since the given frame, [time], or NaN.
-        wavenumber: shell of a spectrum, waves per box, or NaN.
+        wavenumber: centre of a shell of a spectrum, [1/length], or NaN.
     """
 
     metric: str
@@ -50,15 +61,14 @@ class Row:
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 of the source that numbers follow from: every room below the benchmark, and its scoring."""
+def code_digest(places: tuple[str, ...] = _SCORING_CODE) -> str:
+    """SHA-256 of sources, by default all that numbers follow from, and of the version of torch."""
     import torch
 
     root = Path(sciml.__file__).parent
-    bench = [root / "bench" / name for name in ("competitors.py", "scoring.py", "registry.py")]
-    sources = sorted(path for room in _ROOMS for path in (root / room).rglob("*.py"))
+    sources = {path for place in places for path in [root / place, *(root / place).rglob("*.py")] if path.is_file()}
     total = hashlib.sha256(torch.__version__.encode())
-    for path in [*sources, *bench]:
+    for path in sorted(sources):
         total.update(str(path.relative_to(root)).encode())
         total.update(path.read_bytes())
     return total.hexdigest()

@@ -20,7 +20,7 @@ from torch import Tensor
 import sciml
 from sciml.bench.competitors import Prediction, continue_with_solver, persist, predict, solve_coarse, train
 from sciml.bench.report import write_report
-from sciml.bench.results import ResultStore, Row, code_digest
+from sciml.bench.results import TRAINING_CODE, ResultStore, Row, code_digest
 from sciml.bench.scenario import DataConfig, Scenario
 from sciml.bench.scoring import score
 from sciml.bench.summary import report_data
@@ -88,14 +88,23 @@ def report_again(scenario: Scenario, folder: str | os.PathLike[str], *, device: 
     Raises:
         ValueError: if a row group is missing.
     """
-    return _Run(scenario, Path(folder), torch.device(device), lambda task, done, total: None).report_again()
+    quiet: Progress = lambda task, done, total: None  # noqa: E731
+    return _Run(scenario, Path(folder), torch.device(device), quiet, simulate=False).report_again()
 
 
 class _Run:
     """One call of `run`: data, groups, table, report."""
 
-    def __init__(self, scenario: Scenario, folder: Path, device: torch.device, progress: Progress) -> None:
+    def __init__(
+        self, scenario: Scenario, folder: Path, device: torch.device, progress: Progress, *, simulate: bool = True
+    ) -> None:
         self.scenario, self.folder, self.device, self.progress = scenario, folder, device, progress
+        paths = [self._data_path(which, config) for which, config in self._data_configs()]
+        if not simulate and not all(path.exists() for path in paths):
+            raise ValueError(
+                f"a report needs a finished run of this scenario and size, but {folder} holds none (no row groups). "
+                "Run `sciml bench` first, or correct the folder."
+            )
         self.store = ResultStore(folder)
         self.train_path = self._simulate("train", scenario.train_data)
         self.test_path = self._simulate("test", scenario.test_data)
@@ -129,10 +138,16 @@ class _Run:
         return BenchResult(table, table_path, report_path)
 
     def _simulate(self, which: str, config: DataConfig) -> Path:
-        path = self.folder / "data" / f"{which}-{digest([self._physics, asdict(config)])[:12]}.nc"
+        path = self._data_path(which, config)
         path.parent.mkdir(parents=True, exist_ok=True)
         simulate_data(self.scenario, config, path, functools.partial(self.progress, f"simulate {which} data"))
         return path
+
+    def _data_configs(self) -> list[tuple[str, DataConfig]]:
+        return [("train", self.scenario.train_data), ("test", self.scenario.test_data)]
+
+    def _data_path(self, which: str, config: DataConfig) -> Path:
+        return self.folder / "data" / f"{which}-{digest([self._physics, asdict(config)])[:12]}.nc"
 
     @property
     def _physics(self) -> list[Any]:
@@ -165,8 +180,7 @@ class _Run:
         return digest(content)
 
     def _name(self, group: _Group) -> str:
-        slug = "".join(c if c.isalnum() else "-" for c in group.model.lower())
-        return f"{slug}-seed{group.seed}-{self._identity(group)[:12]}"
+        return f"{_slug(group.model)}-seed{group.seed}-{self._identity(group)[:12]}"
 
     def _finish(self, group: _Group) -> str:
         """Compute the group unless it is there."""
@@ -258,14 +272,13 @@ class _Run:
 
     def _learned_rows(self, name: str, seed: int) -> tuple[list[Row], dict[str, np.ndarray], Prediction]:
         config = self.scenario.models[name]
-        group = _Group(name, "learned", seed, [asdict(config)], lambda: ([], {}, None))
         task = f"train {name}, seed {seed}"
         stepper, seconds = train(
             config,
             self._training_data,
             self.scenario.stride,
             seed=seed,
-            folder=self.folder / "models" / self._name(group),
+            folder=self.folder / "models" / self._model_name(name, seed),
             device=self.device,
             trained_on=self.digests["train"],
             progress=lambda step, loss: self.progress(task, step, config.train.steps),
@@ -280,6 +293,18 @@ class _Run:
             progress=lambda done: self.progress(f"roll out {name}", done, self.scenario.frames),
         )
         return self._scored(prediction)
+
+    def _model_name(self, name: str, seed: int) -> str:
+        """Identity of a trained model: what its weights follow from, and not what they are tested on."""
+        config = self.scenario.models[name]
+        content = [
+            [name, seed, asdict(config), self.scenario.stride],
+            self._physics,
+            self.digests["train"],
+            code_digest(TRAINING_CODE),
+            self.device.type,
+        ]
+        return f"{_slug(name)}-seed{seed}-{digest(content)[:12]}"
 
     @functools.cached_property
     def _training_data(self) -> Trajectories:
@@ -310,6 +335,11 @@ def simulate_data(
         block=config.block,
         progress=progress,
     )
+
+
+def _slug(name: str) -> str:
+    """A name as part of a file name."""
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
 
 
 def _commit() -> str:

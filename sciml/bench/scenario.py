@@ -85,6 +85,7 @@ class ModelConfig:
     Args:
         network: table with `name` and the network's options.
         increment: whether the network gives the change over a step rather than the next state.
+        conserve_mean: with `increment`, whether the space average of the change is taken out.
         modes: training modes, the first from step 0.
         train: how it is trained; `seed` is set by the runner.
     """
@@ -92,6 +93,7 @@ class ModelConfig:
     network: Mapping[str, Any]
     train: TrainConfig
     increment: bool = True
+    conserve_mean: bool = False
     modes: tuple[ModeConfig, ...] = (ModeConfig(),)
 
     def __post_init__(self) -> None:
@@ -185,7 +187,20 @@ class Scenario:
                 f"stored test frames, got {self.test_data.frames}. Store more or roll out fewer."
             )
         self._check_disjoint()
+        self._check_names()
+        for name, solver in self.solvers.items():
+            check_multiple("the time between model frames", self.dt, f"dt of the solver {name!r}", solver.dt)
+        check_multiple("the time between model frames", self.dt, "dt of the test data", self.test_data.dt)
         assert self.built_equation is not None and self.built_initial is not None
+
+    def _check_names(self) -> None:
+        taken = ["truth", "truth check", "persistence", *self.solvers, *self.models]
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"competitors must have names of their own, got {', '.join(map(repr, twice))} twice (`truth`, "
+                "`truth check` and `persistence` are taken). Rename the model or the solver."
+            )
 
     def _check_disjoint(self) -> None:
         a, b = self.train_data, self.test_data

@@ -66,8 +66,13 @@ def _errors(prediction: Tensor, truth: Tensor, times: Tensor) -> Iterator[Row]:
     yield Row("vrmse", "mean", float(metrics.vrmse(prediction, truth)[:, 0].mean()), lead_time=float(times[0]))
     for i, t in enumerate(times.tolist()):
         for name, q in _QUANTILES:
-            # `lower` meets no infinity halfway: an error of inf stays inf, and a finite one finite.
-            yield Row("nrmse", name, float(errors[:, i].quantile(q, interpolation="lower")), lead_time=t)
+            yield Row("nrmse", name, _quantile(errors[:, i], q), lead_time=t)
+
+
+def _quantile(values: Tensor, q: float) -> float:
+    """Linearly interpolated quantile; inf once a value it lies next to is inf."""
+    low, high = (float(values.quantile(q, interpolation=side)) for side in ("lower", "higher"))
+    return float(values.quantile(q)) if math.isfinite(high) else (low if low == high else math.inf)
 
 
 def _spectra(prediction: Tensor, truth: Tensor, grid: Grid) -> Iterator[Row]:

@@ -72,14 +72,15 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Your own netCDF4 trajectories; by default simulated ones.")] = None,
     size: Size = "default",
     seed: Annotated[int, typer.Option(help="Of initialisation, data order and noise.")] = 0,
-    stride: Annotated[int | None, typer.Option(help="Stored frames per model frame, if not the scenario's.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Stored frames per model frame.", min=1)] = None,
     device: Device = "cpu",
 ) -> None:
     """Train one model of a scenario, on its data or on yours. Interrupted runs continue where they stopped."""
     from sciml.bench import load_scenario, simulate_data
     from sciml.bench.competitors import train as train_model
     from sciml.cli.bars import Bars
-    from sciml.data import Trajectories, content_digest
+    from sciml.core.atomic import prepare_folder
+    from sciml.data import file_digest, open_trajectories
 
     loaded = load_scenario(scenario, size)
     if model not in loaded.models:
@@ -91,17 +92,17 @@ def train(
     with Bars() as bars:
         if data is None:
             data = out / "train.nc"
-            out.mkdir(parents=True, exist_ok=True)
+            prepare_folder(out)
             simulate_data(loaded, loaded.train_data, data, lambda done, total: bars("simulate", done, total))
-        trajectories = Trajectories.open(data).load()
+        trajectories = open_trajectories(data).load()
         _, seconds = train_model(
             config,
             trajectories,
-            stride or loaded.stride,
+            loaded.stride if stride is None else stride,
             seed=seed,
             folder=out,
             device=where,
-            trained_on=content_digest(data),
+            trained_on=file_digest(data),
             progress=lambda step, loss: bars("train", step, config.train.steps),
         )
     _out.print(f"trained {model} for {config.train.steps} steps in {seconds:.0f} s: {out / 'model.ckpt'}")
@@ -115,18 +116,23 @@ def rollout(
     frames: Annotated[int, typer.Option(help="Frames to predict.", min=1)],
     start: Annotated[int, typer.Option(help="Frame of the data to start from.", min=0)] = 0,
     trajectories: Annotated[int | None, typer.Option(help="Use the first so many trajectories.", min=1)] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing forecast.")] = False,
     device: Device = "cpu",
 ) -> None:
     """Continue trajectories with a trained model and write the forecast."""
     from sciml.bench import load, read_card
     from sciml.cli.bars import Bars
     from sciml.core.checks import check_multiple
-    from sciml.data import NetCDFSink, Trajectories
+    from sciml.data import NetCDFSink, open_trajectories
     from sciml.surrogates import rollout as roll_out
 
     where = _device(device)
+    if out.exists() and (not overwrite or out.resolve() in (data.resolve(), checkpoint.resolve())):
+        raise ValueError(
+            f"`--out` must be a new file, but {out} exists. Choose another name, or --overwrite for an old forecast."
+        )
     card, stepper = read_card(checkpoint), load(checkpoint, device=where)
-    truth = Trajectories.open(data)
+    truth = open_trajectories(data)
     if truth.fields.names != card.fields or truth.grid.ndim != card.ndim:
         raise ValueError(
             f"the data must hold the fields the model was trained on, {card.fields} on {card.ndim} axes; {data} has "
@@ -134,6 +140,8 @@ def rollout(
         )
     truth = truth.every(check_multiple("dt of the model", card.dt, "dt of the data", truth.dt))
     count = len(truth) if trajectories is None else trajectories
+    if count > len(truth):
+        raise ValueError(f"`--trajectories` must be at most {len(truth)}, as many as {data} holds, got {count}.")
     context = truth.read(range(count), start, stepper.context_frames).to(where)
     metadata = truth.subset(range(count)).metadata.at(start + stepper.context_frames)
     with Bars() as bars, NetCDFSink(out, metadata) as sink:
@@ -165,7 +173,7 @@ def bench(
         result = run(loaded, out, device=str(where), progress=bars)
     board = leaderboard(loaded, result.table)
     shown = Table(title=f"{loaded.title} ({size})")
-    columns = ("competitor", "kind", f"high-correlation time [{loaded.time_unit}]", "one-step nRMSE", "s per rollout")
+    columns = ("competitor", "kind", "stays right for", "one-step nRMSE", "s / trajectory")
     for column in columns:
         shown.add_column(column, justify="left" if column in ("competitor", "kind") else "right")
     for row in board.to_dict("records"):

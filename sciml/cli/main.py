@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
         require_extra("typer", "cli")
         require_extra("rich", "cli")
     except MissingExtraError as error:
-        sys.exit(f"sciml: {error}")
+        sys.exit(_say(str(error), 2))
     # Only now: the application is built with typer, which is an extra.
     from sciml.cli.application import application
 

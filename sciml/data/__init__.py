@@ -3,6 +3,7 @@
 from sciml.data.files import content_digest, verify
 from sciml.data.metadata import Metadata
 from sciml.data.normalise import fit_increment_normalizer, fit_normalizer
+from sciml.data.opening import file_digest, open_trajectories
 from sciml.data.simulate import simulate
 from sciml.data.sinks import NetCDFSink, XarraySink
 from sciml.data.splits import split
@@ -18,9 +19,11 @@ __all__ = [
     "Windows",
     "XarraySink",
     "content_digest",
+    "file_digest",
     "fit_increment_normalizer",
     "fit_normalizer",
     "loader",
+    "open_trajectories",
     "simulate",
     "split",
     "subsample",

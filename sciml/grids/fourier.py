@@ -147,7 +147,7 @@ def inverse_laplacian(grid: Grid) -> Float[Tensor, "*mode"]:
     return inverse
 
 
-def velocity_from_vorticity(omega: Float[Tensor, "*lead 1 x y"], grid: Grid) -> Float[Tensor, "*lead 2 x y"]:
+def velocity_from_vorticity(omega: Float[Tensor, "*lead channel x y"], grid: Grid) -> Float[Tensor, "*lead 2 x y"]:
     """The divergence-free velocity (u, v) with zero mean whose curl is omega, [length/time]."""
     _check_plane(grid)
     _check_channels("omega", omega, grid, 1)
@@ -157,7 +157,7 @@ def velocity_from_vorticity(omega: Float[Tensor, "*lead 1 x y"], grid: Grid) -> 
     return inverse_transform(u_hat.to(psi_hat.dtype), grid)
 
 
-def vorticity_from_velocity(velocity: Float[Tensor, "*lead 2 x y"], grid: Grid) -> Float[Tensor, "*lead 1 x y"]:
+def vorticity_from_velocity(velocity: Float[Tensor, "*lead component x y"], grid: Grid) -> Float[Tensor, "*lead 1 x y"]:
     """omega = dv/dx - du/dy, [1/time]."""
     _check_plane(grid)
     _check_channels("velocity", velocity, grid, 2)

@@ -20,7 +20,7 @@ class SemiLinear(AbstractTerm):
     """dy/dt = L y + N(t, y) with L diagonal (elementwise) and constant in time.
 
     Args:
-        linear: L, [1/time]: a float, or a real or complex tensor broadcastable to `y`. Give it in float64 or
+        linear: L, [1/time]: a number, or a real or complex tensor broadcastable to `y`. Give it in float64 or
             complex128; the tables made of it are computed in double precision and cast to the state.
         nonlinear: N(t, y), [state/time], of the shape of `y`. `t` is 0-D in the state's real dtype when the batch
             shares it, else (batch, 1, ..., 1).
@@ -28,6 +28,6 @@ class SemiLinear(AbstractTerm):
     Tables of exponentials are kept with the term and shared between solves unless `linear` requires a gradient.
     """
 
-    linear: float | Tensor
+    linear: float | complex | Tensor
     nonlinear: Field
     tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)

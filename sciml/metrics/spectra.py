@@ -83,7 +83,9 @@ def log_spectral_distance(
 ) -> Float[Tensor, " batch"]:
     """Distance of the time-averaged spectra, blind to phase: sqrt mean (log10 E_p / E_u)² over shells, [1].
 
-    One decade in every shell is a distance of 1. See `spectral_distance` for the rule for empty shells.
+    One decade in every shell is a distance of 1. Counted are the shells that lie wholly inside the spectrum, from the
+    first on: the mean is no scale (see `drift`), and the shells cut by the edge hold its corners only. See
+    `spectral_distance` for the rule for empty shells.
     Shells of all channels are averaged together. Infinite if any predicted frame is not finite.
 
     Args:
@@ -96,7 +98,7 @@ def log_spectral_distance(
         ValueError: if shapes do not fit or the floor is not positive.
     """
     check_pair(prediction, truth)
-    mean = [energy_spectrum(u, grid).mean(1) for u in (prediction, truth)]
+    mean = [energy_spectrum(u, grid).mean(1)[..., 1 : _complete(grid)] for u in (prediction, truth)]
     return spectral_distance(mean[0], mean[1], floor)
 
 
@@ -108,7 +110,8 @@ def log_spectral_distance_per_frame(
 ) -> Float[Tensor, "batch time"]:
     """As `log_spectral_distance`, of the spectra of single frames."""
     check_pair(prediction, truth)
-    return spectral_distance(energy_spectrum(prediction, grid), energy_spectrum(truth, grid), floor)
+    each = [energy_spectrum(u, grid)[..., 1 : _complete(grid)] for u in (prediction, truth)]
+    return spectral_distance(each[0], each[1], floor)
 
 
 def spectral_distance(
@@ -144,6 +147,12 @@ def _shells(grid: Grid) -> Int[Tensor, "*mode"]:
     """Shell of each mode of the half-spectrum."""
     kappa = (-laplacian_symbol(grid)).sqrt() * (max(grid.extent) / (2 * math.pi))
     return torch.floor(kappa + 0.5 + 1e-9).long()  # 1e-9: a mode on a boundary lies above it whatever its rounding
+
+
+def _complete(grid: Grid) -> int:
+    """How many shells, from 0 on, lie within the Nyquist wavenumber of every axis."""
+    longest = max(grid.extent)
+    return math.ceil(min(n / 2 * longest / length for n, length in zip(grid.points, grid.extent, strict=True)) - 1e-9)
 
 
 def _edges(bands: tuple[int, ...], shells: int) -> tuple[int, ...]:

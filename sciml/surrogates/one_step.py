@@ -54,15 +54,21 @@ class Increment(AbstractTarget):
 
     Args:
         scale: mean and standard deviation of the increments over one `dt`, fitted on training data, [field].
+        conserve_mean: take the space average out of the increment, so that the mean of every channel stays what it is,
+            as it does for conservation laws on periodic domains.
     """
 
-    def __init__(self, scale: Normalizer) -> None:
+    def __init__(self, scale: Normalizer, *, conserve_mean: bool = False) -> None:
         super().__init__()
         self.scale = scale
+        self.conserve_mean = conserve_mean
 
     def following(self, last: Tensor, output: Tensor, normalizer: Normalizer) -> Tensor:
         """u(t + dt) = u(t) + mean_d + std_d * output."""
-        return last + self.scale.denormalize(output.to(last.dtype))
+        change = self.scale.denormalize(output.to(last.dtype))
+        if self.conserve_mean:
+            change = change - change.mean(tuple(range(2, change.ndim)), keepdim=True)
+        return last + change
 
     def unit(self, normalizer: Normalizer) -> Tensor:
         """The standard deviation of the increments."""

@@ -78,6 +78,36 @@ def test_another_configuration_computes_only_what_it_changes(finished):
     assert len(added) == 1 and next(iter(added)).startswith("etdrk4")
 
 
+def test_a_changed_stride_trains_again(finished):
+    folder, first = finished
+    models = {path.name for path in (folder / "models").iterdir()}
+    run(replace(small(), stride=2), folder)
+    assert len({path.name for path in (folder / "models").iterdir()} - models) == 2
+
+
+def test_changed_test_data_score_again_but_do_not_train_again(finished):
+    folder, _ = finished
+    scenario = small()
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "models").glob("resnet*/last.pt")}
+    run(replace(scenario, test_data=replace(scenario.test_data, trajectories=3)), folder)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "models").glob("resnet*/last.pt")} == stamps
+
+
+def test_a_training_folder_of_something_else_is_refused(finished, tmp_path):
+    from sciml.bench.competitors import train
+    from sciml.data import Trajectories
+
+    config = small().models["resnet"]
+    config = replace(config, train=replace(config.train, steps=10, warmup_steps=1))
+    data = Trajectories.open(next((finished[0] / "data").glob("train-*.nc"))).load()
+    common = {"seed": 0, "folder": tmp_path, "device": torch.device("cpu")}
+    train(config, data, 4, **common)
+    with pytest.raises(ValueError, match=r"another card \(see training.json\). Choose another folder"):
+        train(config, data, 2, **common)
+    with pytest.raises(ValueError, match="another seed"):
+        train(config, data, 4, **{**common, "seed": 1})
+
+
 def test_a_second_run_elsewhere_gives_the_same_table(finished, tmp_path):
     torch.set_default_dtype(torch.float32)
     assert same_table(run(small(), tmp_path).table, finished[1].table)
@@ -100,8 +130,9 @@ def test_the_report_is_written_again_without_computing(finished):
 
 
 def test_a_report_of_an_unfinished_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="lacks 5 of 5 row groups"):
-        report_again(replace(small(), seeds=(0,)), tmp_path)
+    with pytest.raises(ValueError, match="holds none"):
+        report_again(replace(small(), seeds=(0,)), tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_unwritable_folder_is_answered(tmp_path):

@@ -44,6 +44,8 @@ def test_the_default_ks_is_what_the_task_asks_for() -> None:
         ("first_id = 1000000\nseed = 2", "first_id = 5\nseed = 1", "must share no trajectory"),
         ("seeds = [0, 1]", "seeds = []", "`seeds` must be distinct and at least one"),
         ("extent = [64.0]", "extent = [64.0", "must be valid TOML"),
+        ("dt = 0.4", "dt = 0.3", "whole multiple of `dt of the solver 'ETDRK4 128 dt 0.4'`, got 0.8 / 0.3"),
+        ("[models.fno", "[models.persistence", "names of their own, got 'persistence' twice"),
         ('method = "etd2rk"', 'method = "rk4"', "known method, got 'rk4'"),
     ],
 )

@@ -64,6 +64,52 @@ def test_inspect(job, name, capsys):
     assert "kind" in capsys.readouterr().out
 
 
+def test_files_of_others_are_trained_on_and_continued(job, tmp_path, capsys):
+    """A netCDF4 file written by plain xarray: no attributes, another axis order, float64."""
+    import numpy as np
+    import xarray
+
+    import sciml
+
+    ours = sciml.data.Trajectories.open(job / "mine.nc").to_xarray()
+    dims = ("trajectory", "x", "time")
+    coords = {"time": ours["time"].values, "x": ours["x"].values}
+    plain = xarray.Dataset({"u": (dims, ours["u"].transpose(*dims).values.astype(float))}, coords)
+    plain.to_netcdf(tmp_path / "plain.nc", engine="netcdf4")
+    train = ("train", KS, "--size", "smoke", "--model", "resnet", "--data", tmp_path / "plain.nc")
+    assert call(*train, "--out", tmp_path / "m") == 0
+    forecast = ("rollout", tmp_path / "m" / "model.ckpt", tmp_path / "plain.nc", "--frames", "2")
+    assert call(*forecast, "--out", tmp_path / "f.nc") == 0
+    assert call("inspect", tmp_path / "plain.nc", "--verify") == 0
+    plain["u"].values[1, 3, 5] = np.nan
+    plain.to_netcdf(tmp_path / "nan.nc", engine="netcdf4")
+    plain.rename({"x": "position"}).to_netcdf(tmp_path / "dims.nc", engine="netcdf4")
+    capsys.readouterr()
+    for name, message in (("nan.nc", "every value must be finite"), ("dims.nc", "position")):
+        assert call(*train[:-1], tmp_path / name, "--out", tmp_path / name.removesuffix(".nc")) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_forecast_replaces_nothing_unasked(job, capsys):
+    rollout = ("rollout", job / "fno" / "model.ckpt", job / "test.nc", "--frames", "2", "--trajectories", "1")
+    before = (job / "test.nc").read_bytes()
+    assert call(*rollout, "--out", job / "test.nc") == 2
+    assert call(*rollout, "--out", job / "test.nc", "--overwrite") == 2
+    assert "`--out` must be a new file" in capsys.readouterr().err
+    assert (job / "test.nc").read_bytes() == before
+    assert call(*rollout, "--out", job / "again.nc") == 0
+    assert call(*rollout, "--out", job / "again.nc") == 2
+    assert call(*rollout, "--out", job / "again.nc", "--overwrite") == 0
+
+
+def test_training_elsewhere_into_a_used_folder_is_refused(job, capsys):
+    train = ("train", KS, "--size", "smoke", "--model", "fno", "--data", job / "mine.nc", "--out", job / "fno")
+    assert call(*train, "--stride", "2") == 2
+    assert "Choose another folder" in capsys.readouterr().err
+    assert call(*train, "--stride", "0") == 2
+    assert call(*train) == 0
+
+
 def test_inspect_verifies_every_value(job, capsys):
     assert call("inspect", job / "test.nc", "--verify") == 0
     assert "every value is finite" in capsys.readouterr().out
@@ -90,6 +136,20 @@ def test_a_second_call_of_simulate_and_train_resumes_at_the_end(job):
         (["simulate", KS, "--size", "smoke", "--out", "{job}/mine.nc"], "Choose another name"),
         (["rollout", "no.ckpt", "{job}/test.nc", "--frames", "3", "--out", "{job}/y.nc"], "a checkpoint must exist"),
         (["rollout", "{job}/fno/weights.pt", "{job}/test.nc", "--frames", "3", "--out", "{job}/y.nc"], "what model"),
+        (
+            [
+                "rollout",
+                "{job}/fno/model.ckpt",
+                "{job}/test.nc",
+                "--frames",
+                "3",
+                "--trajectories",
+                "99",
+                "--out",
+                "z.nc",
+            ],
+            "at most 4",
+        ),
         (["report", "{job}/empty", KS, "--size", "smoke"], "row groups"),
     ],
 )
@@ -122,4 +182,4 @@ def test_a_checkpoint_of_another_model_is_refused(job):
 def test_missing_extra_is_named():
     code = "import sys; sys.modules['typer'] = None\nfrom sciml.cli import main\nmain(['--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and "pip install 'sciml-torch[cli]'" in done.stderr
+    assert done.returncode == 2 and "pip install 'sciml-torch[cli]'" in done.stderr

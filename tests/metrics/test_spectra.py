@@ -177,3 +177,16 @@ def test_bad_input():
         spectral_error(u, u, grid_of((16,)), (4, 4))
     with pytest.raises(ValueError, match="`floor` must be positive and finite, got 0.0"):
         log_spectral_distance(u, u, grid_of((16,)), floor=0.0)
+
+
+def test_log_distance_counts_whole_shells_without_the_mean():
+    """Energy in the mean or in the corners of the spectrum changes nothing; a decade in one shell of seven does."""
+    grid = Grid((16, 16), (2 * math.pi, 2 * math.pi))
+    x, y = grid.mesh()
+    truth = sum(torch.cos(k * x) for k in range(1, 8))
+    assert isinstance(truth, torch.Tensor)
+    frames = truth[None, None, None]
+    corner = frames + 3.0 + torch.cos(7 * x + 7 * y)
+    assert float(log_spectral_distance(corner, frames, grid)) < 1e-12
+    louder = frames + (math.sqrt(10) - 1) * torch.cos(3 * x)
+    assert float(log_spectral_distance(louder, frames, grid)) == pytest.approx(math.sqrt(1 / 7), rel=1e-9)

@@ -242,3 +242,18 @@ def test_trained_one_step_beats_persistence(target):
     ]
     assert errors[0][0] < errors[1][0] / 50
     assert errors[0][-1] < errors[1][-1] / 10
+
+
+def test_conserved_mean_stays_and_reaches_the_loss():
+    network = torch.nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular")
+    u = torch.randn(3, 1, 2, 16)
+    plain, conserving = (
+        OneStep(network, Normalizer.identity(2), dt=0.1, target=Increment(Normalizer.identity(2), conserve_mean=c))
+        for c in (False, True)
+    )
+    key = Key.rows(0, 3)
+    after = rollout(conserving, u, 5, dt=0.1)
+    assert torch.allclose(after.mean(-1), u.mean(-1).expand(-1, 5, -1), rtol=0, atol=1e-13)
+    assert not torch.allclose(rollout(plain, u, 1, dt=0.1).mean(-1), u.mean(-1))
+    batch = FieldBatch(torch.cat([u, u], dim=1), torch.arange(3), 0.1)
+    assert conserving.loss(batch, key).total.item() < plain.loss(batch, key).total.item()

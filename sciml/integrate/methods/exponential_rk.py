@@ -161,7 +161,7 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     return tables[key]
 
 
-def _build(tableau: ExponentialTableau, linear: float | Tensor, dt: Time, y: Tensor) -> _Table:
+def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Time, y: Tensor) -> _Table:
     def wide(value: Tensor) -> Tensor:
         return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
