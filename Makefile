@@ -9,7 +9,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sciml needs Python 3.11 or newer; set PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[all]'
 	touch $@
 
@@ -17,11 +17,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 bench: setup
 	$(BIN)/sciml bench benchmarks/ks/scenario.toml --size default --out runs/ks-default
 
+# One thread per process and one process per core: two-thread processes side by side wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: setup
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 lint: setup
 	$(BIN)/ruff check .
