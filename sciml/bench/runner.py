@@ -186,6 +186,8 @@ class _Run:
         """Compute the group unless it is there."""
         name = self._name(group)
         if not self.store.has(name):
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self.device)
             rows, arrays, prediction = group.compute()
             self.store.write(name, rows, self._common(group, prediction), arrays)
         return name

@@ -269,7 +269,7 @@ def _columns(scenario: Scenario) -> tuple[Column, ...]:
         ),
         Column("train_seconds", "training", unit="s", digits=3, better=lower),
         Column("rollout_seconds", "rollout", unit="s / trajectory", digits=2, better=lower),
-        Column("memory_mb", "peak memory", unit="MB", digits=3),
+        Column("memory_mb", "process peak so far", unit="MB", digits=3),
         Column("seed", "seed"),
         Column("device", "device"),
     )
@@ -307,10 +307,10 @@ def _provenance(scenario: Scenario, table: pd.DataFrame) -> dict[str, str]:
     return {
         "scenario": f"{scenario.name}, size {scenario.size}",
         "version": str(first["version"]),
-        "commit": str(first["commit"]),
+        "commit": ", ".join(sorted(set(table["commit"].astype(str)))),
         "device": str(first["device"]),
         "seeds": ", ".join(map(str, scenario.seeds)),
-        "configuration": ", ".join(sorted(set(table["config_digest"]))[:3]) + " ...",
+        "configurations": f"{table['config_digest'].nunique()} row groups, digests in the table",
         "data": str(first["data_digest"]),
         "code": str(first["code_digest"]),
         "date": str(first["date"]),
@@ -321,7 +321,8 @@ def _notes(scenario: Scenario) -> tuple[str, ...]:
     return (
         f"Correlation is Pearson's over channels and space, averaged over {scenario.test_data.trajectories} test "
         "trajectories; the given frame is never scored. In curves of learned models the line is the median over "
-        "seeds; bands reach from the 10 % to the 90 % quantile of the test trajectories, over all seeds.",
+        "seeds; bands reach from the 10 % to the 90 % quantile of the test trajectories, over all seeds; in spectra they "
+        "reach from the smallest to the largest seed, and single runs have none.",
         "The coarse solvers know the equation and start from the same given frame, in the precision of the data. "
         "Their cost is that of solving all test trajectories together, divided by their number; so is the models'. "
         "Training time is not part of the cost axis.",
