@@ -321,9 +321,9 @@ def _notes(scenario: Scenario) -> tuple[str, ...]:
     return (
         f"Correlation is Pearson's over channels and space, averaged over {scenario.test_data.trajectories} test "
         "trajectories; the given frame is never scored. In curves of learned models the line is the median over "
-        "seeds; bands reach from the 10 % to the 90 % quantile of the test trajectories, over all seeds; in spectra they "
-        "reach from the smallest to the largest seed, and single runs have none.",
+        "seeds; bands reach from the 10 % to the 90 % quantile of the test trajectories, over all seeds. In "
+        "spectra they reach from the smallest to the largest seed, and single runs have none.",
         "The coarse solvers know the equation and start from the same given frame, in the precision of the data. "
-        "Their cost is that of solving all test trajectories together, divided by their number; so is the models'. "
+        "Cost is the least of three timings of all test trajectories together, divided by their number, for all alike. "
         "Training time is not part of the cost axis.",
     )
