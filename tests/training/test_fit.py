@@ -188,15 +188,7 @@ def test_ctrl_c_saves_and_surfaces(whole, tmp_path):
     assert_same(model, whole[0])
 
 
-@pytest.fixture
-def interruptible():
-    """Python's own handler of SIGINT; a worker of a parallel test run ignores the signal."""
-    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, outer)
-
-
-def test_second_ctrl_c_stops_at_once(whole, tmp_path, interruptible):
+def test_second_ctrl_c_stops_at_once(whole, tmp_path):
     def impatient(start: int):
         for k, item in enumerate(batches(start), start):
             if k == 10:
