@@ -100,7 +100,7 @@ def test_to_xarray_reads_only_what_is_used(tmp_path, monkeypatch):
 
 
 def test_dask_chunks_are_decoded_once_per_batch():
-    dask = pytest.importorskip("dask.array")
+    dask = pytest.importorskip("dask.array", reason="dask (extra `data`) is not installed")
     decoded = []
 
     def block(block_info: Any = None):
