@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciml.bench.checkpoint import load as load
+    from sciml.integrate import ODE as ODE
     from sciml.integrate import SemiLinear as SemiLinear
     from sciml.integrate import Solution as Solution
     from sciml.integrate import solve as solve
@@ -27,11 +28,12 @@ _ROOMS = (
 )
 _FRONT_DOOR = {
     "load": "sciml.bench",
+    "ODE": "sciml.integrate",
     "SemiLinear": "sciml.integrate",
     "Solution": "sciml.integrate",
     "solve": "sciml.integrate",
 }
-__all__ = ["SemiLinear", "Solution", "load", "solve"]
+__all__ = ["ODE", "SemiLinear", "Solution", "load", "solve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,11 @@ class SaveAt:
     Args:
         t0: keep the initial state, (batch, *state).
         t1: keep the final state, (batch, *state).
-        ts: keep these times, (batch, time, *state). On a fixed grid they must be grid points unless the method has
-            dense output. Order as given by the direction of time.
-        every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded.
+        ts: keep these times, (batch, time, *state): (time,), or (batch, time) for times of each sample's own, in the
+            direction of time. Between steps the dense output serves; a method without one keeps grid points only.
+        every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded. Samples
+            with steps of their own are padded to the longest with NaN, times too.
+        dense: make the solution callable at any time.
         fn: applied as `fn(t, y)` before keeping; it may change shape, e.g. go back to physical space. `t` comes as a
             field gets it: 0-D, or (batch, 1, ..., 1) with per-sample times.
 
@@ -28,14 +30,17 @@ class SaveAt:
 
     t0: bool = False
     t1: bool = False
-    ts: Float[Tensor, " time"] | None = None
+    ts: Float[Tensor, "*batch time"] | None = None
     every: int | None = None
+    dense: bool = False
     fn: Callable[[Tensor, Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        if not (self.t0 or self.t1 or self.ts is not None or self.every is not None):
+        if not (self.t0 or self.t1 or self.dense or self.ts is not None or self.every is not None):
             raise ValueError("SaveAt must keep something, got nothing. Set t1=True, ts=..., or every=1.")
         if self.every is not None and self.every < 1:
             raise ValueError(f"`every` must be at least 1, got {self.every}. Set every=1 to keep each step.")
-        if self.ts is not None and (self.ts.ndim != 1 or len(self.ts) == 0):
-            raise ValueError(f"`ts` must be a non-empty vector of times, got shape {tuple(self.ts.shape)}.")
+        if self.ts is not None and (self.ts.ndim not in (1, 2) or self.ts.numel() == 0):
+            raise ValueError(
+                f"`ts` must be times (time,) or (batch, time), at least one, got shape {tuple(self.ts.shape)}."
+            )

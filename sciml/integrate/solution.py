@@ -1,10 +1,12 @@
 """What comes out of a solve."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, final
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -14,6 +16,8 @@ class Result(enum.IntEnum):
 
     SUCCESS = 0
     NON_FINITE = 1
+    STEP_TOO_SMALL = 2
+    MAX_STEPS = 3
 
     @property
     def text(self) -> str:
@@ -27,6 +31,15 @@ _TEXTS = {
         "the state became NaN or infinite: the step is probably too large for the problem (take a smaller dt or a "
         "method of wider stability), or the field itself is not finite there"
     ),
+    Result.STEP_TOO_SMALL: (
+        "the step size fell below what the time can resolve, or below dt_min: the solution probably has a singularity, "
+        "the field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
+        "of this precision"
+    ),
+    Result.MAX_STEPS: (
+        "max_steps attempts were made before t1: raise max_steps, loosen the tolerances, or use a method for stiff "
+        "problems"
+    ),
 }
 
 
@@ -37,26 +50,58 @@ class SolveError(RuntimeError):
 @final
 @dataclass(frozen=True)
 class Stats:
-    """Counts per sample."""
+    """Counts per sample, (batch,).
+
+    Args:
+        steps: accepted steps.
+        attempts: steps that were tried; as many as `steps` on a fixed grid.
+        evaluations: of the field, those that chose the first step included; not those of the dense output.
+        last_step: size of the last accepted step, [time]; negative when integrating backwards.
+    """
 
     steps: Int[Tensor, " batch"]
+    attempts: Int[Tensor, " batch"]
     evaluations: Int[Tensor, " batch"]
+    last_step: Float[Tensor, " batch"]
+
+    @property
+    def rejected(self) -> Int[Tensor, " batch"]:
+        """Attempts that were not accepted."""
+        return self.attempts - self.steps
 
 
 @final
 @dataclass(frozen=True)
 class Solution:
-    """The outcome of `solve`.
+    """The outcome of `solve`; with `SaveAt(dense=True)` also a function of time.
 
     Args:
         ts: the times that were kept, in the layout of `ys`, [time].
         ys: the states that were kept; see `SaveAt`.
         stats: counts per sample.
         result: one `Result` code per sample. A failed sample is frozen at its last state known to be finite; its
-            batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN.
+            batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
+            fixed grid.
+        dense: the function behind `solution(t)`, or None.
     """
 
     ts: Any
     ys: Any
     stats: Stats
     result: Int[Tensor, " batch"]
+    dense: Callable[[Tensor], Any] | None = field(default=None, repr=False)
+
+    def __call__(self, t: float | Tensor) -> Any:
+        """The state at any time between t0 and t1, by the dense output of the method.
+
+        Args:
+            t: [time]: a number or 0-D for (batch, *state); (time,) or (batch, time) for (batch, time, *state).
+
+        Raises:
+            ValueError: without `SaveAt(dense=True)`, or for a time outside what was solved.
+        """
+        if self.dense is None:
+            raise ValueError(
+                "`solution(t)` needs the dense output, but it was not kept. Solve with SaveAt(dense=True)."
+            )
+        return self.dense(torch.as_tensor(t, dtype=torch.float64))

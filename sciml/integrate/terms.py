@@ -7,11 +7,26 @@ from typing import Any, final
 
 from torch import Tensor
 
-Field = Callable[[Tensor, Tensor], Tensor]
+Field = Callable[[Tensor, Any], Any]
+"""f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""
 
 
 class AbstractTerm(abc.ABC):  # noqa: B024
     """A right-hand side. Subclasses are final."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ODE(AbstractTerm):
+    """dy/dt = f(t, y).
+
+    Args:
+        f: the vector field, [state/time]: a function or a module. `y` has the structure given to `solve`, its rows are
+            independent samples and must not be mixed. `t` is 0-D in the state's real dtype when the batch shares it,
+            else (batch, 1, ..., 1) of the rank of `y` (of its first leaf).
+    """
+
+    f: Field
 
 
 @final

@@ -11,7 +11,6 @@ from sciml.integrate import (
     ETD2RK,
     ETDRK4,
     AbstractControl,
-    AbstractGradient,
     Fixed,
     Result,
     SaveAt,
@@ -23,10 +22,6 @@ from sciml.integrate import (
 
 class OtherControl(AbstractControl):
     """A control that fixed-step methods do not know."""
-
-
-class OtherGradient(AbstractGradient):
-    """A gradient that fixed-step methods do not know."""
 
 
 DECAY = SemiLinear(-2.0, lambda t, y: torch.sin(t) + 0 * y)
@@ -179,7 +174,6 @@ def test_no_host_reads_inside_a_fixed_grid():
         ({"y0": torch.zeros(2)}, ValueError, r"y0\[:, None\]"),
         ({"control": None}, ValueError, r"ETDRK4 has no error estimate.*Fixed\(dt=...\)"),
         ({"control": OtherControl()}, TypeError, "`control` must be Fixed"),
-        ({"gradient": OtherGradient()}, TypeError, r"`gradient` must be Direct\(\)"),
         ({"t1": 0.0}, ValueError, "must be finite and differ"),
         ({"t1": math.nan}, ValueError, "must be finite and differ"),
         ({"t1": torch.ones(2)}, ValueError, r"one per sample \(3,\), got shape \(2,\)"),
@@ -220,7 +214,7 @@ def test_bad_input_is_answered(change, error, message):
         (lambda: Fixed(ts=torch.tensor([0.0])), "at least two times"),
         (lambda: SaveAt(), "must keep something"),
         (lambda: SaveAt(every=0), "`every` must be at least 1"),
-        (lambda: SaveAt(ts=torch.zeros(0)), "non-empty vector"),
+        (lambda: SaveAt(ts=torch.zeros(0)), "at least one"),
     ],
 )
 def test_bad_control_and_output_are_answered(build, message):

@@ -1,6 +1,31 @@
 """Integration methods: one engine per family, one small class per method."""
 
 from sciml.integrate.methods.base import AbstractMethod, Step
+from sciml.integrate.methods.bosh3 import Bosh3
+from sciml.integrate.methods.dopri5 import Dopri5
+from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
+from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
+from sciml.integrate.methods.tsit5 import Tsit5
+from sciml.integrate.methods.vern7 import Vern7
 
-__all__ = ["ETD1", "ETD2RK", "ETD3RK", "ETDRK4", "AbstractMethod", "Step"]
+__all__ = [
+    "ETD1",
+    "ETD2RK",
+    "ETD3RK",
+    "ETDRK4",
+    "RK4",
+    "SSPRK3",
+    "AbstractMethod",
+    "Bosh3",
+    "Dopri5",
+    "Dopri8",
+    "Euler",
+    "Heun",
+    "Midpoint",
+    "Ralston",
+    "Step",
+    "ThreeEighths",
+    "Tsit5",
+    "Vern7",
+]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from sciml.core import State
+from sciml.integrate.flat import Flat
 from sciml.integrate.terms import AbstractTerm
 
 Time = float | Tensor
@@ -21,13 +21,14 @@ class Step:
     Args:
         y: the state at t1.
         error: estimate of the local error, or None where the method has none.
-        dense: coefficients of the dense output, or None.
-        carry: what the method hands to its next step.
+        dense: what `prepare_dense` makes the dense output of, or None.
+        carry: what the method hands to its next step: tensors with one row per sample, in nested tuples. It belongs to
+            the state (t1, y): after a jump of either, `init` makes a new one.
         status: a `Result` code per sample, or None when nothing can fail.
     """
 
-    y: State
-    error: State | None
+    y: Flat
+    error: Flat | None
     dense: Any
     carry: Any
     status: Tensor | None
@@ -42,11 +43,17 @@ class AbstractMethod(abc.ABC):
     """Evaluations of the field per step."""
     has_error: ClassVar[bool] = False
     """Whether `Step.error` is given, so that the step size can be controlled."""
+    error_order: ClassVar[int] = 0
+    """Power of the step size that `Step.error` is proportional to."""
     has_dense: ClassVar[bool] = False
     """Whether `Step.dense` is given, so that any time can be kept."""
+    dense_order: ClassVar[int] = 0
+    """Order of the dense output; the global order is the smaller of this and `order`."""
+    reuses_last: ClassVar[bool] = False
+    """Whether the last evaluation of a step is the first of the next, so that a step costs `stages - 1`."""
 
     @abc.abstractmethod
-    def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
+    def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """The first carry. Checks that the method can do this term.
 
         Raises:
@@ -54,5 +61,13 @@ class AbstractMethod(abc.ABC):
         """
 
     @abc.abstractmethod
-    def step(self, term: Any, t0: Time, t1: Time, y: State, carry: Any) -> Step:
+    def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """Advance `y` from `t0` to `t1`, [time]; `t1 < t0` goes backwards."""
+
+    def prepare_dense(self, term: Any, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
+        """Everything `interpolate` needs of one step, in nested tuples of tensors with one row per sample."""
+        raise NotImplementedError
+
+    def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
+        """The state at t0 + theta (t1 - t0), (batch, m, *state), for theta of shape (m,) or (batch, m)."""
+        raise NotImplementedError

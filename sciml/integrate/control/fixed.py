@@ -1,6 +1,5 @@
-"""Step control."""
+"""Steps of a given grid."""
 
-import abc
 import math
 from dataclasses import dataclass
 from typing import final
@@ -9,13 +8,10 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_finite, check_increasing, check_positive, check_whole
+from sciml.integrate.control.base import AbstractControl
 
 Times = list[float] | Tensor
 """A step grid: Python floats when the batch shares it, else a float64 tensor (steps + 1, batch) or (steps + 1,)."""
-
-
-class AbstractControl(abc.ABC):  # noqa: B024
-    """Chooses steps. Subclasses are final."""
 
 
 @final

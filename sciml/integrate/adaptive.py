@@ -1,0 +1,236 @@
+"""Adaptive stepping: one attempt, a pure function of the walk so far. Executors only differ in how they repeat it."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sciml.integrate.clock import Clock
+from sciml.integrate.control import PID
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
+from sciml.integrate.methods.base import AbstractMethod, Step
+from sciml.integrate.methods.explicit_rk import Scale, advance
+from sciml.integrate.solution import Result
+from sciml.integrate.terms import AbstractTerm
+
+RUNNING = -1
+_STRETCH = 1.0 + 1e-6
+"""A step is stretched by at most this to end where it must, so that no sliver is left."""
+
+
+class Walk(NamedTuple):
+    """Where the samples are. Times, step sizes and counts are per clock; states and carries per row."""
+
+    tau: Tensor
+    h: Tensor
+    y: Flat
+    carry: Any
+    memory: tuple[Tensor, ...]
+    tried: Tensor
+    accepted: Tensor
+    last: Tensor
+    place: Tensor
+    result: Tensor
+
+
+class Attempt(NamedTuple):
+    """What one attempt did: `step` from `t0` to `t1`, as the method saw it, kept where `accept`."""
+
+    t0: Tensor
+    t1: Tensor
+    y0: Flat
+    step: Step
+    accept: Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Times steps must end at, in tau, and where they go on: (clock or 1, count + 1), the end last."""
+
+    stop: Tensor
+    resume: Tensor
+    jump: Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Stepping:
+    """Everything an attempt needs that does not change.
+
+    Args:
+        term: what is integrated.
+        method: how.
+        control: the controller; its tolerances are those of `tolerances`.
+        clock: who shares steps.
+        end: tau at which to stop, per clock.
+        tolerances: (rtol, atol) per tensor of the state.
+        marks: times to be hit before the end, or None.
+    """
+
+    term: AbstractTerm
+    method: AbstractMethod
+    control: PID
+    clock: Clock
+    end: Tensor
+    tolerances: tuple[tuple[Any, Any], ...]
+    marks: Marks | None = None
+    structure: Any = None
+
+    def start(self, tau0: Tensor, y0: Flat) -> Walk:
+        """The walk before its first attempt."""
+        carry = self.method.init(self.term, self.clock.time(tau0, y0), y0)
+        h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
+        zero = torch.zeros(self.clock.shape, dtype=torch.int64, device=tau0.device)
+        memory = (torch.ones_like(h), torch.ones_like(h)) if self.control.remembers else ()
+        return Walk(tau0, h, y0, carry, memory, zero, zero, torch.zeros_like(h), zero, zero + RUNNING)
+
+    def attempt(self, walk: Walk, *, all_running: bool = False, host: bool = False) -> tuple[Walk, Attempt]:
+        """Try one step of every running sample. What decides about steps is never differentiated.
+
+        Args:
+            walk: where the samples are.
+            all_running: the caller knows that no sample is finished.
+            host: decide in Python who moves. Then rejected steps leave no trace in what autograd records: if only some
+                samples move and the step of another was not finite, it is taken again by those that move.
+        """
+        clock = self.clock
+        target = self.end if self.marks is None else _at(self.marks.stop, walk.place)
+        reach = walk.h * _STRETCH >= target - walk.tau
+        tau1 = torch.where(reach, target, (walk.tau + walk.h).detach())  # gradients of times: of the two ends only
+        running = walk.result < 0
+        if not all_running:
+            tau1 = torch.where(running, tau1, walk.tau)
+        t0, t1 = clock.time(walk.tau, walk.y), clock.time(tau1, walk.y)
+        step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
+        judged, moved, jumped = self._judge(walk, step, tau1, reach, running)
+        if tau1.requires_grad and self.marks is None:
+            judged = judged._replace(tau=torch.where(moved, tau1, walk.tau))
+        if host and bool(moved.all()):
+            y, carry = step.y, step.carry
+        elif host and not bool(moved.any()):
+            y, carry = walk.y, walk.carry
+        else:
+            if host and torch.is_grad_enabled() and not _finite(step.y):
+                t1 = clock.time(torch.where(moved, tau1, walk.tau), walk.y)
+                step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
+            y = map_leaves(lambda new, old: clock.choose(moved, new, old), step.y, walk.y)
+            carry = map_rows(lambda new, old: clock.choose(moved, new, old), step.carry, walk.carry)
+        if jumped is not None and not (host and not bool(jumped.any())):
+            fresh = self.method.init(self.term, clock.time(judged.tau, y), y)
+            carry = map_rows(lambda new, old: clock.choose(jumped, new, old), fresh, carry)
+        return judged._replace(y=y, carry=carry), Attempt(t0, t1, walk.y, step, moved)
+
+    @torch.no_grad()
+    def _judge(
+        self, walk: Walk, step: Step, tau1: Tensor, reach: Tensor, running: Tensor
+    ) -> tuple[Walk, Tensor, Tensor | None]:
+        """Times, step sizes and results after the attempt, who moved, and who came to a jump."""
+        control = self.control
+        assert step.error is not None
+        ratio = self.ratio(step.error, walk.y, step.y)
+        dt = tau1 - walk.tau
+        stuck = dt <= 0
+        accept = ratio <= 1
+        if control.accept_at_dt_min:
+            accept = accept | (dt <= control.dt_min * _STRETCH) & torch.isfinite(ratio)
+        h = dt * control.factor(ratio, walk.memory, accept, self.method.error_order)
+        if self.marks is not None:
+            h = torch.where(accept & reach, torch.maximum(h, walk.h), h)
+        if control.dt_max < math.inf:
+            h = h.clamp(max=control.dt_max)
+        if control.accept_at_dt_min:
+            h = h.clamp(min=control.dt_min)
+        elif control.dt_min > 0:
+            stuck = stuck | ~accept & (h < control.dt_min)
+        moved = accept & running & ~stuck
+        tau, place, jumped = torch.where(moved, tau1, walk.tau), walk.place, None
+        if self.marks is not None:
+            hit = moved & reach
+            tau = torch.where(hit, _at(self.marks.resume, place), tau)
+            jumped = hit & _at(self.marks.jump, place)
+            place = torch.where(hit, (place + 1).clamp(max=self.marks.stop.shape[-1] - 1), place)
+        cause = torch.where(torch.isfinite(ratio), int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
+        result = torch.where(stuck & running, cause, walk.result)
+        result = torch.where(moved & (tau >= self.end), int(Result.SUCCESS), result)
+        memory = walk.memory
+        if memory:
+            memory = (torch.where(moved, ratio.clamp(min=1e-10), memory[0]), torch.where(moved, *memory))
+        judged = walk._replace(
+            tau=tau,
+            h=h,
+            memory=memory,
+            tried=walk.tried + running,
+            accepted=walk.accepted + moved,
+            last=torch.where(moved, dt, walk.last),
+            place=place,
+            result=result,
+        )
+        return judged, moved, jumped
+
+    def ratio(self, error: Flat, y0: Flat, y1: Flat) -> Tensor:
+        """The norm of an error in units of the tolerance, per clock; infinite where it is not finite."""
+        scaled = []
+        for e, a, b, (rtol, atol) in zip(*map(leaves_of, (error, y0, y1)), self.tolerances, strict=True):
+            size = torch.maximum(a.detach().abs(), b.detach().abs())
+            scaled.append(e.detach() / (size * rtol + atol))
+        ratio = self._norm(scaled[0] if isinstance(y0, Tensor) else tuple(scaled)).double()
+        return torch.nan_to_num(ratio, nan=math.inf, posinf=math.inf)
+
+    def subset(self, rows: Tensor) -> "Stepping":
+        """The same for some of the samples only."""
+        marks = self.marks
+        if marks is not None and len(marks.stop) > 1:
+            marks = Marks(marks.stop[rows], marks.resume[rows], marks.jump[rows])
+        return replace(self, clock=self.clock.subset(rows), end=self.end[rows], marks=marks)
+
+    def _norm(self, scaled: Flat) -> Tensor:
+        if self.control.norm is None:
+            return self.clock.root_mean_square(scaled)
+        return self.control.norm(scaled if self.structure is None else self.structure(scaled))
+
+    @torch.no_grad()
+    def _first_step(self, tau0: Tensor, y0: Flat, carry: Any) -> Tensor:
+        """Size of the first step, [time], per clock, from the sizes of the state, the field and its change.
+
+        Source: Hairer, Norsett & Wanner (1993), "Solving Ordinary Differential Equations I", II.4, algorithm 4.14.
+        """
+        control, clock, span = self.control, self.clock, self.end - tau0
+        if control.dt0 is not None:
+            return torch.full_like(span, control.dt0)
+        norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
+        real = first_leaf(y0).dtype.to_real()
+        t0 = clock.time(tau0, y0)
+        slope = carry if self.method.reuses_last else field(t0.to(real), y0)
+        size, speed = norm(y0), norm(slope)
+        guess = torch.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / speed)
+        guess = torch.minimum(guess, span)
+        t1 = clock.time(tau0 + guess, y0)
+        ahead = field(t1.to(real), advance(y0, Scale(t1 - t0, y0), ((0, 1.0),), [slope]))
+        bend = torch.maximum(speed, norm(map_leaves(torch.sub, ahead, slope)) / guess)
+        fit = torch.where(bend <= 1e-15, torch.clamp(guess * 1e-3, min=1e-6), (0.01 / bend).pow(1.0 / order))
+        h = torch.minimum(100 * guess, fit)
+        h = torch.where(torch.isfinite(h) & (h > 0), h, guess)
+        return torch.minimum(h, span).clamp(max=control.dt_max)
+
+    def _scaled_norm(self, y0: Flat) -> Any:
+        scales = [atol + rtol * leaf.abs() for leaf, (rtol, atol) in zip(leaves_of(y0), self.tolerances, strict=True)]
+
+        def norm(value: Flat) -> Tensor:
+            scaled = [leaf / scale for leaf, scale in zip(leaves_of(value), scales, strict=True)]
+            return self._norm(scaled[0] if isinstance(value, Tensor) else tuple(scaled)).double()
+
+        return norm
+
+
+def _at(table: Tensor, place: Tensor) -> Tensor:
+    """The entry of each clock's row of a table."""
+    if place.ndim == 0:
+        return table[0, place]
+    return table.expand(len(place), -1).gather(1, place[:, None])[:, 0]
+
+
+def _finite(y: Flat) -> bool:
+    return all(bool(torch.isfinite(leaf).all()) for leaf in leaves_of(y))

@@ -1,0 +1,42 @@
+"""Times that adaptive steps must hit."""
+
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.core.checks import check_finite
+from sciml.integrate.control.base import AbstractControl
+from sciml.integrate.control.pid import PID
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Clip(AbstractControl):
+    """Adaptive steps that end at given times.
+
+    Args:
+        inner: chooses the steps in between.
+        stops: times a step must end at, [time], (count,) or one row per sample, (batch, count), padded with NaN.
+        jumps: times at which the field is discontinuous, likewise. A step ends just before each, the field is
+            evaluated anew behind it, and no method carries values over it.
+
+    Raises:
+        ValueError: if neither is given, or a time is infinite.
+    """
+
+    inner: PID = field(default_factory=PID)
+    stops: Float[Tensor, "*batch count"] | None = None
+    jumps: Float[Tensor, "*batch count"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stops is None and self.jumps is None:
+            raise ValueError("Clip must be given `stops` or `jumps`, got neither. Use the inner control alone.")
+        for name in ("stops", "jumps"):
+            times = getattr(self, name)
+            if times is not None:
+                if times.ndim not in (1, 2):
+                    raise ValueError(f"`{name}` must have shape (count,) or (batch, count), got {tuple(times.shape)}.")
+                check_finite(name, torch.nan_to_num(times) if times.ndim == 2 else times)

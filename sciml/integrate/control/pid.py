@@ -1,0 +1,138 @@
+"""Step sizes from an estimate of the local error.
+
+With r_n the norm of error / (atol + rtol max(|y_n|, |y_(n+1)|)) of attempt n and k the power of the step size that the
+error is proportional to, a step is accepted if r_n <= 1, and
+
+    h_(n+1) = h_n * clip(safety * r_n^(-(p + i + d)/k) * r_(n-1)^((p + 2 d)/k) * r_(n-2)^(-d/k), factor_min, factor_max)
+
+where r_(n-1), r_(n-2) belong to the accepted steps before. After a rejection the factor is at most `safety`.
+
+Source: Hairer, Norsett & Wanner (1993), "Solving Ordinary Differential Equations I", II.4; Soderlind (2003), ACM Trans.
+Math. Softw. 29, 1-26, section 4 (there the exponents are written beta).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from sciml.core.checks import check_at_least, check_positive
+from sciml.integrate.control.base import AbstractControl
+from sciml.integrate.flat import Flat, leaves_of
+
+Tolerance = Any
+"""A number, a tensor that broadcasts to the state, or a tree of these like the state."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PID(AbstractControl):
+    """Adaptive steps that keep the estimated local error below a tolerance.
+
+    Args:
+        rtol: relative tolerance, [1]: a number, or a tree of numbers or tensors like the state.
+        atol: absolute tolerance, [state], likewise.
+        per_sample: every sample has steps of its own. Otherwise the whole batch takes joint steps.
+        groups: group of each row, (batch,), from 0 on without gaps: rows of one group, such as the nodes of a graph,
+            take joint steps; `t0` and `t1` must be equal within a group.
+        p, i, d: gains of the controller; (0, 1, 0) is the classical one, (0.3, 0.4, 0) suits mildly stiff problems.
+        safety: part of the step size the error estimate allows that is taken, [1].
+        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1].
+        dt0: first step size, [time]; by default chosen from the field at `t0`.
+        dt_min: fail below this step size, [time].
+        dt_max: take no larger steps, [time].
+        accept_at_dt_min: accept whatever comes out at `dt_min` instead of failing.
+        norm: a norm of the scaled error instead of the root mean square: called with the error in units of the
+            tolerance, in the structure of the state, it gives a 0-D tensor (joint steps only).
+        compact: once half of the samples are finished, go on with the others only, if the field gives the same for
+            them alone. Switch off for results that are bitwise independent of when batch-mates finish.
+
+    Raises:
+        ValueError: for parameters out of range, or that do not fit each other.
+    """
+
+    rtol: Tolerance = 1e-5
+    atol: Tolerance = 1e-8
+    per_sample: bool = True
+    groups: Int[Tensor, " batch"] | None = None
+    p: float = 0.0
+    i: float = 1.0
+    d: float = 0.0
+    safety: float = 0.9
+    factor_min: float = 0.2
+    factor_max: float = 10.0
+    dt0: float | None = None
+    dt_min: float = 0.0
+    dt_max: float = math.inf
+    accept_at_dt_min: bool = False
+    norm: Callable[[Any], Tensor] | None = None
+    compact: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            for value in tree_flatten(getattr(self, name))[0]:
+                if not bool((torch.as_tensor(value) >= 0).all()):
+                    raise ValueError(f"`{name}` must not be negative or NaN, got {value}. Give e.g. {name}=1e-6.")
+        if _always_zero(self.rtol) and _always_zero(self.atol):
+            raise ValueError("`rtol` and `atol` must not both be 0, got 0 and 0: no step could be accepted. Raise one.")
+        check_positive("safety", self.safety)
+        if not (0 < self.factor_min < 1 < self.factor_max and self.safety <= 1):
+            raise ValueError(
+                "a controller needs 0 < factor_min < 1 < factor_max and safety <= 1, got "
+                f"{self.factor_min}, {self.factor_max} and {self.safety}."
+            )
+        if self.dt0 is not None:
+            check_positive("dt0", self.dt0)
+        check_at_least("dt_min", self.dt_min, 0.0)
+        if not self.dt_max > self.dt_min:
+            raise ValueError(f"`dt_max` must be above `dt_min`, got {self.dt_max} and {self.dt_min}.")
+        if self.norm is not None and (self.per_sample and self.groups is None or self.groups is not None):
+            raise ValueError("`norm` judges the whole batch: it needs joint steps. Pass per_sample=False, or no norm.")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the factor depends on earlier errors."""
+        return self.p != 0.0 or self.d != 0.0
+
+    def tolerances(self, y: Flat, structure: Any) -> tuple[tuple[Any, Any], ...]:
+        """(rtol, atol) per tensor of the state."""
+        count = len(leaves_of(y))
+        rtol, atol = (_per_leaf(name, getattr(self, name), count, structure) for name in ("rtol", "atol"))
+        return tuple(zip(rtol, atol, strict=True))
+
+    def factor(self, ratio: Tensor, memory: tuple[Tensor, ...], accepted: Tensor, order: int) -> Tensor:
+        """Change of the step size after an attempt; see the module.
+
+        Args:
+            ratio: error norm of the attempt, infinite where not finite.
+            memory: error norms of the last two accepted steps, if the controller remembers.
+            accepted: whether the attempt was.
+            order: power of the step size that the error is proportional to.
+        """
+        factor = ratio.pow(-(self.p + self.i + self.d) / order).mul(self.safety)
+        if not self.remembers:
+            return factor.clamp(self.factor_min, self.factor_max)
+        factor = factor * memory[0].pow((self.p + 2 * self.d) / order) * memory[1].pow(-self.d / order)
+        factor = factor.clamp(self.factor_min, self.factor_max)
+        return torch.where(accepted, factor, factor.clamp(max=self.safety))
+
+
+def _always_zero(tolerance: Tolerance) -> bool:
+    return all(bool((torch.as_tensor(value) == 0).all()) for value in tree_flatten(tolerance)[0])
+
+
+def _per_leaf(name: str, tolerance: Tolerance, count: int, structure: Any) -> list[Any]:
+    if isinstance(tolerance, (int, float, Tensor)):
+        return [tolerance] * count
+    values, given = tree_flatten(tolerance)
+    if given != structure:
+        raise ValueError(
+            f"`{name}` must be a number, a tensor or a tree like the state, {structure}, got {given}. "
+            "Give one tolerance per leaf."
+        )
+    return values

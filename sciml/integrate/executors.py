@@ -1,0 +1,152 @@
+"""How attempts are repeated until every sample is finished. All executors give the same walk."""
+
+import abc
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sciml.core.checks import check_whole
+from sciml.integrate.adaptive import RUNNING, Stepping, Walk
+from sciml.integrate.flat import leaves_of, map_leaves, map_rows
+from sciml.integrate.outputs import Recorder
+from sciml.integrate.solution import Result
+
+
+class AbstractExecutor(abc.ABC):
+    """Repeats attempts. Subclasses are final."""
+
+    @abc.abstractmethod
+    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+        """Walk on until no sample is running, or `max_steps` attempts were made."""
+
+
+@final
+@dataclass(frozen=True)
+class Eager(AbstractExecutor):
+    """One attempt after the other, each decided in Python: least work where reading the device costs nothing."""
+
+    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+        """See `AbstractExecutor.run`."""
+        compaction = _Compaction(stepping, walk, recorder)
+        running = total = stepping.clock.shape[0] if stepping.clock.shape else 1
+        for _ in range(max_steps):
+            stepping, before = compaction.stepping, walk.tau
+            walk, attempt = stepping.attempt(walk, all_running=running == total, host=True)
+            running = int((walk.result < 0).sum()) if walk.result.ndim else int(walk.result.item() < 0)
+            recorder.add(attempt, before, walk.tau, last=running == 0)
+            if running == 0:
+                break
+            walk = compaction.narrowed(walk, running)
+            total = len(walk.result) if walk.result.ndim else 1
+        return compaction.whole(_out_of_steps(walk))
+
+
+@final
+@dataclass(frozen=True)
+class Chunks(AbstractExecutor):
+    """Several masked attempts between two reads of the device.
+
+    Args:
+        attempts: how many.
+
+    Raises:
+        ValueError: if it is not a whole number of at least 1.
+    """
+
+    attempts: int = 8
+
+    def __post_init__(self) -> None:
+        check_whole("attempts", self.attempts, 1)
+
+    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+        """See `AbstractExecutor.run`."""
+        done = 0
+        while done < max_steps:
+            records = []
+            for _ in range(min(self.attempts, max_steps - done)):
+                before = walk.tau
+                walk, attempt = stepping.attempt(walk)
+                records.append((attempt, before, walk.tau))
+                done += 1
+            finished = not bool((walk.result < 0).any())
+            for i, (attempt, before, after) in enumerate(records):
+                recorder.add(attempt, before, after, last=finished and i == len(records) - 1)
+            if finished:
+                break
+        return _out_of_steps(walk)
+
+
+def default_executor(device: torch.device) -> AbstractExecutor:
+    """Attempts one by one on the CPU, in chunks elsewhere."""
+    return Eager() if device.type == "cpu" else Chunks()
+
+
+def _out_of_steps(walk: Walk) -> Walk:
+    return walk._replace(result=torch.where(walk.result == RUNNING, int(Result.MAX_STEPS), walk.result))
+
+
+class _Compaction:
+    """Leaves finished samples out once they are the greater part, and puts everything together again at the end."""
+
+    def __init__(self, stepping: Stepping, walk: Walk, recorder: Recorder) -> None:
+        clock = stepping.clock
+        self.stepping, self.recorder = stepping, recorder
+        self.allowed = stepping.control.compact and bool(clock.shape) and clock.groups is None and not recorder.all_rows
+        self.rows: Tensor | None = None
+        self.kept: Walk = walk
+
+    def narrowed(self, walk: Walk, running: int) -> Walk:
+        """The walk of the running samples, if that is at most half of them and their field does not mind."""
+        if not self.allowed or 2 * running > len(walk.result):
+            return walk
+        rows = (walk.result < 0).nonzero()[:, 0]
+        part = _take(walk, rows)
+        if self.rows is None and not self._independent(walk, part, rows):
+            self.allowed = False
+            return walk
+        self.kept = walk if self.rows is None else _put(self.kept, self.rows, walk)
+        self.recorder.narrow(rows)
+        self.rows = rows if self.rows is None else self.rows[rows]
+        self.stepping = self.stepping.subset(rows)
+        return part
+
+    def whole(self, walk: Walk) -> Walk:
+        """The walk of all samples."""
+        return walk if self.rows is None else _put(self.kept, self.rows, walk)
+
+    @torch.no_grad()
+    def _independent(self, walk: Walk, part: Walk, rows: Tensor) -> bool:
+        """Whether the field gives the same for some rows alone: it may hold one tensor row per sample."""
+        stepping = self.stepping
+        field = stepping.term.f  # type: ignore[attr-defined]
+        leaf = leaves_of(walk.y)[0]
+        real = leaf.dtype.to_real()
+        try:
+            alone = field(stepping.clock.subset(rows).time(part.tau, part.y).to(real), part.y)
+        except (RuntimeError, ValueError, IndexError):
+            return False
+        together = field(stepping.clock.time(walk.tau, walk.y).to(real), walk.y)
+        close = torch.finfo(real).eps ** 0.5
+        return all(
+            torch.allclose(a, b[rows], rtol=close, atol=close, equal_nan=True)
+            for a, b in zip(leaves_of(alone), leaves_of(together), strict=True)
+        )
+
+
+def _take(walk: Walk, rows: Tensor) -> Walk:
+    return Walk(*(map_rows(lambda value: value[rows], part) for part in walk))
+
+
+def _put(whole: Walk, rows: Tensor, part: Walk) -> Walk:
+    """`whole` with `part` in the given rows; carries are dropped, for nobody goes on from them."""
+
+    def put(old: Tensor, new: Tensor) -> Tensor:
+        return old.index_copy(0, rows, new)
+
+    parts = {
+        name: map_rows(put, getattr(whole, name), getattr(part, name))
+        for name in ("tau", "h", "tried", "accepted", "last", "place", "result")
+    }
+    return whole._replace(**parts, y=map_leaves(put, whole.y, part.y))

@@ -1,0 +1,81 @@
+"""Stepping along a given grid, without ever reading the device."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sciml.integrate.adaptive import Attempt
+from sciml.integrate.control import Times
+from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
+from sciml.integrate.methods.base import AbstractMethod, Time
+from sciml.integrate.outputs import Recorder
+from sciml.integrate.terms import AbstractTerm
+
+STEPS_BETWEEN_CHECKS = 16
+
+
+@final
+@dataclass(eq=False)
+class FixedLoop:
+    """Steps along a grid.
+
+    Args:
+        term, method: what and how.
+        times: the grid.
+        sign: direction of time, a number or (batch,).
+        keep: called as keep(step, t, y) at the grid points `wanted`.
+        wanted: numbers of the grid points whose state is kept.
+        recorder: outputs that read the dense output of every step, or None.
+    """
+
+    term: AbstractTerm
+    method: AbstractMethod
+    times: Times
+    sign: Any
+    keep: Any
+    wanted: set[int]
+    recorder: Recorder
+
+    def run(self, y0: Flat) -> tuple[Flat, Tensor]:
+        """Final state, and per sample the number of the check at which it failed (-1: none)."""
+        y = checked = y0
+        leaf = first_leaf(y)
+        failed = torch.full((len(leaf),), -1, device=leaf.device)
+        times: list[Time] = [beside(t, leaf) if isinstance(t, Tensor) else t for t in self.times]
+        carry = self.method.init(self.term, times[0], y)
+        if 0 in self.wanted:
+            self.keep(0, times[0], y)
+        last = len(times) - 1
+        recording = bool(self.recorder.outputs)
+        accept = torch.ones((), dtype=torch.bool, device=leaf.device)
+        for i in range(1, last + 1):
+            before = y
+            step = self.method.step(self.term, times[i - 1], times[i], y, carry)
+            y, carry = step.y, step.carry
+            if recording:
+                attempt = Attempt(times[i - 1], times[i], before, step, accept)  # type: ignore[arg-type]
+                self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
+            if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
+                failed = torch.where((failed < 0) & ~_finite_rows(y), i, failed)
+                y = checked = _freeze(failed >= 0, checked, y)
+            if i in self.wanted:
+                self.keep(i, times[i], y)
+        return y, failed
+
+    def _tau(self, i: int) -> Tensor:
+        t = self.times[i]
+        return t * self.sign if isinstance(t, Tensor) else torch.tensor(t * self.sign, dtype=torch.float64)
+
+
+def _finite_rows(y: Flat) -> Tensor:
+    rows = [torch.isfinite(leaf.detach()).flatten(1).all(dim=1) for leaf in leaves_of(y)]
+    return rows[0] if len(rows) == 1 else torch.stack(rows).all(dim=0)
+
+
+def _freeze(frozen: Tensor, old: Flat, new: Flat) -> Flat:
+    def choose(before: Tensor, after: Tensor) -> Tensor:
+        return torch.where(frozen.reshape(-1, *[1] * (after.ndim - 1)), before, after)
+
+    return map_leaves(choose, old, new)

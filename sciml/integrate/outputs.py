@@ -1,0 +1,293 @@
+"""What is kept of a solve: states at given times, every n-th step, the dense output.
+
+Everything is read from the same record of attempts. Times run forwards here (tau, see `Clock`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sciml.integrate.adaptive import Attempt
+from sciml.integrate.clock import Clock
+from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
+from sciml.integrate.methods.base import AbstractMethod
+from sciml.integrate.terms import AbstractTerm
+
+_WINDOW = 16
+"""Attempts of per-sample steps whose outputs are read together."""
+
+
+@final
+@dataclass(eq=False)
+class _Record:
+    """One attempt and the times of the clocks before and after it."""
+
+    attempt: Attempt
+    before: Tensor
+    after: Tensor
+    dense: Any = None
+
+
+class AbstractOutput:
+    """Collects from attempts as they come."""
+
+    def add(self, record: _Record, last: bool) -> None:
+        """Take one attempt; `last` when none follows for these rows."""
+        raise NotImplementedError
+
+    def finish(self, y1: Flat) -> tuple[Any, Any]:
+        """Times and states."""
+        raise NotImplementedError
+
+    def narrow(self, rows: Tensor) -> None:
+        """From now on attempts come for these of the rows so far only."""
+        raise NotImplementedError
+
+
+@final
+class TimesOutput(AbstractOutput):
+    """States at given times, by the dense output.
+
+    Args:
+        term, method, clock: of the solve.
+        tau: wanted times, (time,) or (clock, time), increasing.
+        y0: initial state, the value wherever no time has passed.
+    """
+
+    def __init__(self, term: AbstractTerm, method: AbstractMethod, clock: Clock, tau: Tensor, y0: Flat) -> None:
+        self.term, self.method, self.clock = term, method, clock
+        self.tau, self.count = tau, tau.shape[-1]
+        self.columns = [y0] * self.count
+        self.window: list[_Record] = []
+        self.rows: Tensor | None = None
+
+    def add(self, record: _Record, last: bool) -> None:
+        """See `AbstractOutput.add`."""
+        self.window.append(record)
+        if last or len(self.window) >= (1 if self.clock.joint else _WINDOW):
+            self._flush()
+
+    def finish(self, y1: Flat) -> Any:
+        """(batch, time, *state)."""
+        if self.window:
+            self._flush()
+        return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+
+    def narrow(self, rows: Tensor) -> None:
+        """See `AbstractOutput.narrow`."""
+        self._flush()
+        self.rows = rows if self.rows is None else self.rows[rows]
+        self.clock = self.clock.subset(rows)
+        self.tau = self.tau if self.tau.ndim == 1 else self.tau[rows]
+
+    def _flush(self) -> None:
+        window, self.window = self.window, []
+        if not window:
+            return
+        low, high = self._touched(window)
+        if low >= high:
+            return
+        tau = self.tau[..., low:high]
+        for record in window:
+            attempt = record.attempt
+            record.dense = self.method.prepare_dense(self.term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
+        if self.clock.joint:
+            values = dense_at(self.method, self.clock, window[0], tau)
+            for i in range(high - low):
+                self.columns[low + i] = map_leaves(lambda value, i=i: value[:, i], values)
+            return
+        values, hit = dense_in(self.method, self.clock, window, tau)
+        for i in range(high - low):
+            self._put(low + i, map_leaves(lambda value, i=i: value[:, i], values), hit[:, i])
+
+    def _put(self, column: int, value: Flat, hit: Tensor) -> None:
+        """Write the rows that passed this time."""
+
+        def write(new: Tensor, old: Tensor) -> Tensor:
+            if self.rows is None:
+                return torch.where(beside(hit, new), new, old)
+            return old.index_copy(0, self.rows, torch.where(beside(hit, new), new, old[self.rows]))
+
+        self.columns[column] = map_leaves(write, value, self.columns[column])
+
+    def _touched(self, window: list[_Record]) -> tuple[int, int]:
+        """Which of the wanted times may lie within the window, as a range."""
+        ends = torch.stack([window[0].before.min(), window[-1].after.max()])
+        if self.tau.ndim == 1:
+            low, high = torch.searchsorted(self.tau, ends, right=True).tolist()
+            return low, high
+        reached = torch.stack([window[0].before, window[-1].after])[..., None] >= self.tau
+        counts = reached.sum(-1)
+        low, high = torch.stack([counts[0].min(), counts[1].max()]).tolist()
+        return int(low), int(high)
+
+
+def dense_at(method: AbstractMethod, clock: Clock, record: _Record, tau: Tensor) -> Flat:
+    """The dense output of one joint step, (batch, time, *state)."""
+    theta = (tau - record.before) / (record.after - record.before)
+    t0, t1 = record.attempt.t0, record.attempt.t1
+    return method.interpolate(record.dense, t0, t1, theta)
+
+
+def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: Tensor) -> tuple[Flat, Tensor]:
+    """The dense output over consecutive attempts of per-sample or grouped steps, and where it is valid.
+
+    Returns:
+        (rows, time, *state), and (rows, time): whether the time lies within the window.
+    """
+    before = clock.to_rows(window[0].before)
+    ends = torch.stack([before, *(clock.to_rows(record.after) for record in window)], dim=1)
+    rows = len(ends)
+    wanted = (tau if tau.ndim == 1 else clock.to_rows(tau)).expand(rows, -1).contiguous()
+    index = torch.searchsorted(ends.detach(), wanted.detach()) - 1  # tau in (ends[i], ends[i + 1]]
+    hit = (index >= 0) & (index < len(window))
+    index = index.clamp(0, len(window) - 1)
+    start, end = ends.gather(1, index), ends.gather(1, index + 1)
+    span = torch.where(end > start, end - start, 1.0)
+    theta = torch.where(hit, (wanted - start) / span, 0.0)
+    row = torch.arange(rows, device=index.device)[:, None]
+
+    def pick(*leaves: Tensor) -> Tensor:
+        return torch.stack(leaves)[index, row].flatten(0, 1)
+
+    dense = map_rows(pick, *(record.dense for record in window))
+    leaf = first_leaf(dense[0])
+    t0, t1 = (beside(clock.turned_rows(x).reshape(-1), leaf) for x in (start, end))
+    flat = method.interpolate(dense, t0, t1, theta.reshape(-1, 1))
+    return map_leaves(lambda value: value.reshape(rows, -1, *value.shape[2:]), flat), hit
+
+
+@final
+class StepsOutput(AbstractOutput):
+    """Every n-th accepted step of each sample, padded with NaN to the longest.
+
+    Args:
+        clock: of the solve.
+        every: n.
+    """
+
+    def __init__(self, clock: Clock, every: int) -> None:
+        self.clock, self.every = clock, every
+        self.taus: list[Tensor] = []
+        self.states: list[Flat] = []
+        self.moved: list[Tensor] = []
+        self.rows: Tensor | None = None
+        self.total = clock.rows
+
+    def add(self, record: _Record, last: bool) -> None:
+        """See `AbstractOutput.add`."""
+        moved = record.attempt.accept
+        if self.clock.joint and not bool(moved):
+            return
+        self._keep(record.after, record.attempt.step.y, moved)
+
+    def _keep(self, tau: Tensor, y: Flat, moved: Tensor) -> None:
+        if self.rows is not None:
+            rows = self.rows
+
+            def widen(value: Tensor) -> Tensor:
+                return value.new_zeros(self.total, *value.shape[1:]).index_copy(0, rows, value)
+
+            tau, y, moved = widen(tau), map_leaves(widen, y), widen(moved)
+        self.taus.append(tau)
+        self.states.append(y)
+        self.moved.append(moved)
+
+    def narrow(self, rows: Tensor) -> None:
+        """See `AbstractOutput.narrow`."""
+        self.rows = rows if self.rows is None else self.rows[rows]
+
+    def finish(self, y1: Flat) -> tuple[Tensor, Any]:
+        """tau and states of the kept steps: (count,) and (batch, count, *state), or (batch, count) and NaN-padded."""
+        if self.clock.joint:
+            kept = range(self.every - 1, len(self.taus), self.every)
+            if not kept:
+                empty = map_leaves(lambda leaf: leaf.new_zeros(len(leaf), 0, *leaf.shape[1:]), y1)
+                return torch.zeros(0, dtype=torch.float64), empty
+            states = [self.states[i] for i in kept]
+            return torch.stack([self.taus[i] for i in kept]), map_leaves(lambda *s: torch.stack(s, dim=1), *states)
+        moved = self.clock.to_rows(torch.stack(self.moved, dim=-1)) if self.moved else None
+        if moved is None:
+            empty = map_leaves(lambda leaf: leaf.new_zeros(len(leaf), 0, *leaf.shape[1:]), y1)
+            return torch.zeros(self.total, 0, dtype=torch.float64), empty
+        number = moved.cumsum(1)
+        wanted = moved & (number % self.every == 0)
+        counts = wanted.sum(1)
+        order = torch.argsort((~wanted).to(torch.int8), dim=1, stable=True)[:, : int(counts.max())]
+        valid = torch.arange(order.shape[1], device=order.device) < counts[:, None]
+        row = torch.arange(len(order), device=order.device)[:, None]
+
+        def gather(*leaves: Tensor) -> Tensor:
+            value = torch.stack(leaves, dim=1)[row, order]
+            return torch.where(valid.reshape(*valid.shape, *[1] * (value.ndim - 2)), value, torch.nan)
+
+        tau = torch.stack([self.clock.to_rows(tau) for tau in self.taus], dim=1)[row, order]
+        return torch.where(valid, tau, torch.nan), map_leaves(gather, *self.states)
+
+
+@final
+class DenseOutput(AbstractOutput):
+    """The solution as a function of time, from the dense output of every accepted step."""
+
+    def __init__(self, term: AbstractTerm, method: AbstractMethod, clock: Clock) -> None:
+        self.term, self.method, self.clock = term, method, clock
+        self.records: list[_Record] = []
+
+    def add(self, record: _Record, last: bool) -> None:
+        """See `AbstractOutput.add`."""
+        attempt = record.attempt
+        if self.clock.joint and not bool(attempt.accept):
+            return
+        record.dense = self.method.prepare_dense(self.term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
+        self.records.append(record)
+
+    def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
+        """States at tau, (time,) or (batch, time), and whether each lies within what was solved."""
+        if not self.clock.joint:
+            first = self.clock.to_rows(self.records[0].before)[:, None]
+            last = self.clock.to_rows(self.records[-1].after)[:, None]
+            rows = tau.expand(len(first), -1)
+            inside = (rows >= first) & (rows <= last)
+            nudged = torch.where(rows == first, torch.nextafter(rows, last.expand_as(rows)), rows)
+            values, _ = dense_in(self.method, self.clock, self.records, nudged)
+            return values, inside
+        ends = torch.stack([self.records[0].before, *(record.after for record in self.records)])
+        index = (torch.searchsorted(ends, tau) - 1).clamp(0, len(self.records) - 1)
+        inside = (tau >= ends[0]) & (tau <= ends[-1])
+        columns: list[Flat] = []
+        for i, place in enumerate(index.tolist()):
+            columns.append(dense_at(self.method, self.clock, self.records[place], tau[i : i + 1]))
+        return map_leaves(lambda *column: torch.cat(column, dim=1), *columns), inside
+
+    def finish(self, y1: Flat) -> Any:
+        """Nothing is put together before it is asked for."""
+        return None
+
+    def narrow(self, rows: Tensor) -> None:
+        """Never called: with dense output no sample is left out."""
+        raise NotImplementedError
+
+
+@final
+@dataclass(eq=False)
+class Recorder:
+    """Hands attempts to all outputs."""
+
+    outputs: list[AbstractOutput] = field(default_factory=list)
+
+    def add(self, attempt: Attempt, before: Tensor, after: Tensor, *, last: bool) -> None:
+        """One attempt, with the times of the clocks before and after it."""
+        for output in self.outputs:
+            output.add(_Record(attempt, before, after), last)
+
+    def narrow(self, rows: Tensor) -> None:
+        """From now on attempts come for these of the rows so far only."""
+        for output in self.outputs:
+            output.narrow(rows)
+
+    @property
+    def all_rows(self) -> bool:
+        """Whether an output needs attempts of all rows to the end."""
+        return any(isinstance(output, DenseOutput) for output in self.outputs)

@@ -1,0 +1,478 @@
+"""A checked call of `solve`, and how it is carried out without a thought for gradients."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec
+
+from sciml.core import State, batch_size, tree_map
+from sciml.integrate.adaptive import Marks, Stepping, Walk
+from sciml.integrate.clock import Clock
+from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
+from sciml.integrate.executors import AbstractExecutor, default_executor
+from sciml.integrate.field import FlatField
+from sciml.integrate.fixed_grid import FixedLoop
+from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, restore
+from sciml.integrate.methods.base import AbstractMethod, Time
+from sciml.integrate.outputs import DenseOutput, Recorder, StepsOutput, TimesOutput
+from sciml.integrate.save import SaveAt
+from sciml.integrate.solution import Result, Solution, Stats
+from sciml.integrate.terms import ODE, AbstractTerm
+
+
+@final
+@dataclass
+class Problem:
+    """A checked call of `solve`."""
+
+    term: AbstractTerm
+    method: AbstractMethod
+    y0: Flat
+    structure: TreeSpec | None
+    t0: float | Tensor
+    t1: float | Tensor
+    control: AbstractControl
+    save: SaveAt
+    params: tuple[Tensor, ...]
+    max_steps: int
+    executor: AbstractExecutor
+    stopped: tuple[Tensor, Tensor] = field(init=False)
+    """Step and time at which each sample ended, once solved."""
+
+    @staticmethod
+    def make(
+        term: AbstractTerm,
+        method: AbstractMethod,
+        y0: State,
+        t0: float | Tensor,
+        t1: float | Tensor,
+        control: AbstractControl | None,
+        save: SaveAt | None,
+        params: Sequence[Tensor],
+        max_steps: int,
+        executor: AbstractExecutor | None,
+    ) -> "Problem":
+        control = _chosen_control(method, control)
+        batch = batch_size("y0", y0)
+        if batch == 0:
+            raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
+        flat, structure = flatten(y0)
+        _check_state(flat)
+        if isinstance(term, ODE):
+            term = ODE(FlatField(term.f, structure))
+        t0, t1 = _checked_time("t0", t0, batch), _checked_time("t1", t1, batch)
+        device = first_leaf(flat).device
+        chosen = executor or default_executor(device)
+        saved = save or SaveAt(t1=True)
+        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, chosen)
+
+    @property
+    def device(self) -> torch.device:
+        return first_leaf(self.y0).device
+
+    def run(self) -> Solution:
+        """Solve as it stands; whatever is differentiable is recorded by autograd."""
+        return self.fixed() if isinstance(self.control, Fixed) else self.adaptive()
+
+    # Fixed grids
+
+    def fixed(self) -> Solution:
+        """Along a grid."""
+        assert isinstance(self.control, Fixed)
+        _check_steps(self.control, self.t0, self.t1, self.max_steps)
+        times = self.control.grid(self.t0, self.t1)
+        batch, steps = len(first_leaf(self.y0)), len(times) - 1
+        plan = _Plan.make(self.save, times, self.method, self.structure)
+        clock, wanted = self._fixed_clock(times, batch), self.save.ts
+        recorder, at_times, dense = Recorder(), None, None
+        if wanted is not None and not plan.ts_steps:
+            tau = clock.turned_rows(wanted.to(self.device, torch.float64))
+            at_times = TimesOutput(self.term, self.method, clock, tau, self.y0)
+            recorder.outputs.append(at_times)
+        if self.save.dense:
+            _check_dense(self.method)
+            output = DenseOutput(self.term, self.method, clock)
+            recorder.outputs.append(output)
+            dense = _Function(output, clock, self.structure)
+        loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
+        y, failed = loop.run(self.y0)
+        self.stopped = (failed, _reached(times, failed.clamp(min=0)))
+        taken = torch.where(failed >= 0, failed, steps)
+        each = self.method.stages - int(self.method.reuses_last)
+        evaluations = taken * each + int(self.method.reuses_last)
+        last = torch.as_tensor(times[-1] - times[-2], dtype=torch.float64).expand(batch)
+        result = torch.where(failed >= 0, int(Result.NON_FINITE), int(Result.SUCCESS))
+        ts, ys = plan.collect(times, self.y0, y)
+        if at_times is not None and wanted is not None:
+            ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
+        stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
+        return Solution(*_unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
+
+    def _fixed_clock(self, times: Times, batch: int) -> Clock:
+        if isinstance(times, Tensor) and times.ndim == 2:
+            return Clock((batch,), batch, None, torch.sign(times[-1] - times[0]))
+        return Clock((), batch, None, 1.0 if times[-1] > times[0] else -1.0)
+
+    # Adaptive steps
+
+    def adaptive(self) -> Solution:
+        """With error control."""
+        clip = self.control if isinstance(self.control, Clip) else None
+        pid = clip.inner if clip is not None else self.control
+        assert isinstance(pid, PID)
+        batch = len(first_leaf(self.y0))
+        clock, tau0, tau1 = self._clock(pid, batch)
+        marks = None if clip is None else _marks(clip, clock, tau0, tau1, self.y0)
+        tolerances = pid.tolerances(self.y0, self.structure)
+        view = None if self.structure is None else lambda y: restore(y, self.structure)
+        stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
+        recorder, named = Recorder(), {}
+        if self.save.ts is not None:
+            _check_dense(self.method)
+            tau = self._wanted(self.save.ts, clock, tau0, tau1)
+            named["ts"] = TimesOutput(self.term, self.method, clock, tau, self.y0)
+        if self.save.every is not None:
+            named["steps"] = StepsOutput(clock, self.save.every)
+        if self.save.dense:
+            _check_dense(self.method)
+            named["dense"] = DenseOutput(self.term, self.method, clock)
+        recorder.outputs.extend(named.values())
+        walk = self.executor.run(stepping, stepping.start(tau0, self.y0), recorder, self.max_steps)
+        return self._adaptive_solution(stepping, walk, named)
+
+    def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
+        """Who shares steps, and the ends in tau, per clock."""
+        ends = [torch.as_tensor(t, dtype=torch.float64, device=self.device) for t in (self.t0, self.t1)]
+        per_row = any(t.ndim > 0 for t in ends)
+        if pid.groups is not None:
+            groups = pid.groups.to(self.device)
+            if groups.shape != (batch,):
+                raise ValueError(f"`groups` must have one entry per row ({batch},), got shape {tuple(groups.shape)}.")
+            count = int(groups.max()) + 1
+            if int(groups.min()) < 0 or int(torch.bincount(groups, minlength=count).min()) == 0:
+                raise ValueError("`groups` must count from 0 without gaps. Renumber them, e.g. by torch.unique(...).")
+            ends = [_of_groups(t, groups, count) for t in ends]
+            shape: tuple[int, ...] = (count,)
+        elif pid.per_sample:
+            groups, shape = None, (batch,)
+        elif per_row:
+            raise ValueError(
+                "joint steps need one `t0` and `t1` for all samples, got one per sample. Use per_sample=True."
+            )
+        else:
+            groups, shape = None, ()
+        t0, t1 = (t.expand(shape) for t in ends)
+        forward = (t1 > t0).detach()
+        if bool(forward.all()):
+            sign: float | Tensor = 1.0
+        elif not bool(forward.any()):
+            sign = -1.0
+        else:
+            sign = forward.double() * 2 - 1
+        clock = Clock(shape, batch, groups, sign)
+        return clock, clock.turned(t0), clock.turned(t1)
+
+    def _wanted(self, ts: Tensor, clock: Clock, tau0: Tensor, tau1: Tensor) -> Tensor:
+        """Wanted times in tau, (time,) or (clock, time), checked."""
+        ts = ts.to(self.device, torch.float64)
+        if ts.ndim == 2 and (clock.joint or clock.groups is not None):
+            raise ValueError(
+                "`ts` of each sample's own needs per-sample steps. Give shared times, or PID(per_sample=True)."
+            )
+        if ts.ndim == 2 and len(ts) != clock.rows:
+            raise ValueError(f"`ts` must have one row per sample ({clock.rows}, time), got {tuple(ts.shape)}.")
+        if ts.ndim == 1 and isinstance(clock.sign, Tensor):
+            ts = ts.expand(*clock.shape, -1)
+        tau = clock.sign[:, None] * ts if isinstance(clock.sign, Tensor) else clock.turned(ts)
+        values, low, high = tau.detach(), tau0.detach(), tau1.detach()
+        rounding = 1e-9 * (high - low) + 4 * torch.finfo(torch.float32).eps * torch.maximum(low.abs(), high.abs())
+        bad = torch.isnan(values) | (values < (low - rounding)[..., None]) | (values > (high + rounding)[..., None])
+        if bool(bad.any()):
+            raise ValueError(
+                f"`ts` must lie between t0 and t1 and not be NaN, got {ts.tolist()} for t0={self.t0} and t1={self.t1}. "
+                "Drop those times or widen the interval."
+            )
+        if bool((values.diff(dim=-1) < 0).any()):
+            raise ValueError(f"`ts` must be in the direction of time, from t0 to t1, got {ts}. Sort the times.")
+        # To the ends' own rounding a time may lie outside them; it means the end.
+        if tau.ndim == 1 and not clock.joint:
+            return tau.clamp(max=float(high.max()))
+        return torch.minimum(torch.maximum(tau, tau0[..., None]), tau1[..., None])
+
+    def _adaptive_solution(self, stepping: Stepping, walk: Walk, named: dict[str, Any]) -> Solution:
+        clock, save = stepping.clock, self.save
+        ts: dict[str, Any] = {}
+        ys: dict[str, Any] = {}
+        if save.t0:
+            start = torch.as_tensor(self.t0, dtype=torch.float64, device=self.device)
+            ts["t0"], ys["t0"] = self.t0, self._viewed(beside(start, first_leaf(self.y0)), self.y0)
+        if save.t1:
+            ts["t1"], ys["t1"] = self.t1, self._viewed(clock.time(walk.tau, walk.y), walk.y)
+        if "ts" in named:
+            assert save.ts is not None
+            ts["ts"], ys["ts"] = save.ts, self._at_times(named["ts"].finish(walk.y), save.ts)
+        if "steps" in named:
+            tau, states = named["steps"].finish(walk.y)
+            ts["steps"] = clock.turned_rows(tau)
+            ys["steps"] = self._at_times(states, ts["steps"])
+        dense = _Function(named["dense"], clock, self.structure) if "dense" in named else None
+
+        def rows(value: Tensor) -> Tensor:
+            return clock.to_rows(value).expand(clock.rows)
+
+        each = self.method.stages - int(self.method.reuses_last)
+        first = 1 + int(self.method.reuses_last or stepping.control.dt0 is None) * int(stepping.control.dt0 is None)
+        stats = Stats(
+            steps=rows(walk.accepted),
+            attempts=rows(walk.tried),
+            evaluations=rows(walk.tried * each + first),
+            last_step=rows(clock.turned(walk.last)),
+        )
+        self.stopped = (rows(walk.tried), rows(clock.turned(walk.tau)))
+        return Solution(*_unwrapped(ts, ys), stats, rows(walk.result), dense)  # type: ignore[arg-type]
+
+    def _viewed(self, t: Tensor, y: Flat) -> Any:
+        """A state as the user wants it kept."""
+        state = restore(y, self.structure)
+        return state if self.save.fn is None else self.save.fn(t.to(first_leaf(y).dtype.to_real()), state)
+
+    def _at_times(self, states: Flat, ts: Tensor) -> Any:
+        """States (batch, time, *state) as the user wants them kept."""
+        if self.save.fn is None:
+            return restore(states, self.structure)
+        columns = []
+        for j in range(ts.shape[-1]):
+            y = map_leaves(lambda leaf, j=j: leaf[:, j], states)
+            columns.append(self._viewed(beside(ts[..., j].to(self.device), first_leaf(y)), y))
+        return tree_map(lambda *leaves: torch.stack(leaves, dim=1), *columns)
+
+
+def _reached(times: Times, step: Tensor) -> Tensor:
+    """The time of each sample's step."""
+    if not isinstance(times, Tensor):
+        return torch.tensor(times, dtype=torch.float64, device=step.device)[step]
+    grid = times.detach().to(step.device)
+    return grid[step] if grid.ndim == 1 else grid.gather(0, step[None])[0]
+
+
+def _unwrapped(ts: dict[str, Any], ys: dict[str, Any]) -> tuple[Any, Any]:
+    """A single output stands for itself."""
+    if not ys:
+        return None, None
+    return (next(iter(ts.values())), next(iter(ys.values()))) if len(ys) == 1 else (ts, ys)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Function:
+    """The solution as a function of time."""
+
+    output: DenseOutput
+    clock: Clock
+    structure: TreeSpec | None
+
+    def __call__(self, t: Tensor) -> Any:
+        times = t.reshape(1) if t.ndim == 0 else t
+        if isinstance(self.clock.sign, Tensor) and times.ndim == 1:
+            times = times.expand(self.clock.rows, -1)
+        values, inside = self.output.at(self.clock.turned_rows(times))
+        if not bool(inside.all()):
+            raise ValueError("`t` must lie within what was solved. Ask for times between t0 and t1 only.")
+        if t.ndim == 0:
+            values = map_leaves(lambda value: value[:, 0], values)
+        return restore(values, self.structure)
+
+
+def _chosen_control(method: AbstractMethod, control: AbstractControl | None) -> AbstractControl:
+    name = type(method).__name__
+    if control is None:
+        if method.has_error:
+            return PID()
+        raise ValueError(
+            f"{name} has no error estimate, so its step must be given, got control=None. "
+            "Pass control=Fixed(dt=...) or Fixed(n=...); a step is never inferred from the output times."
+        )
+    known = (Fixed, PID, Clip) if method.has_error else (Fixed,)
+    if not isinstance(control, known):
+        raise TypeError(
+            f"`control` must be {' or '.join(kind.__name__ for kind in known)} for {name}, "
+            f"got {type(control).__name__}."
+            + ("" if method.has_error else " Wrap it as StepDoubling(method) for an error estimate.")
+        )
+    return control
+
+
+def _check_state(y: Flat) -> None:
+    leaves = leaves_of(y)
+    for leaf in leaves:
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            raise TypeError(
+                f"the state must be floating point or complex, got {leaf.dtype}. Convert it with y0.double()."
+            )
+    kinds = sorted({str(leaf.dtype.to_real()) for leaf in leaves})
+    if len(kinds) > 1:
+        raise TypeError(f"all tensors of the state must have one precision, got {kinds}. Convert them to one.")
+    if len({leaf.device for leaf in leaves}) > 1:
+        raise ValueError("all tensors of the state must be on one device. Move them with .to(device).")
+
+
+def _check_dense(method: AbstractMethod) -> None:
+    if not method.has_dense:
+        raise ValueError(
+            f"{type(method).__name__} has no dense output. Keep grid points, or use a method that has one."
+        )
+
+
+def _checked_time(name: str, t: float | Tensor, batch: int) -> float | Tensor:
+    """The time as it is, or a number where it is a tensor for no reason."""
+    if not isinstance(t, Tensor):
+        return float(t)
+    if t.ndim > 0 and t.shape != (batch,):
+        raise ValueError(f"`{name}` must be a number, 0-D or one per sample ({batch},), got shape {tuple(t.shape)}.")
+    if t.is_complex():
+        raise TypeError(f"`{name}` must be real, got {t.dtype}. Integrate along a real path.")
+    return t if t.ndim > 0 or t.requires_grad else float(t)
+
+
+def _of_groups(t: Tensor, groups: Tensor, count: int) -> Tensor:
+    """The time of each group, which its rows must share."""
+    if t.ndim == 0:
+        return t
+    each = t.new_zeros(count).index_copy(0, groups, t)
+    if bool((each[groups] != t).any()):
+        raise ValueError("`t0` and `t1` must be equal within a group, for its rows take joint steps.")
+    return each
+
+
+def _marks(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> Marks:
+    """All times that must be hit, sorted, the end last."""
+    real = first_leaf(y0).dtype.to_real()
+    low, high = (t.detach().reshape(-1, 1) for t in (tau0, tau1))
+    stops, resumes, jumps = [], [], []
+    for times, jump in ((clip.stops, False), (clip.jumps, True)):
+        if times is None:
+            continue
+        rows = times.to(low.device, torch.float64).expand(max(len(low), 1 if times.ndim == 1 else len(times)), -1)
+        if len(rows) not in (1, len(low)):
+            raise ValueError(f"stops and jumps must have one row per clock ({len(low)}), got {tuple(times.shape)}.")
+        tau = clock.turned_rows(rows) if not isinstance(clock.sign, Tensor) else rows * clock.sign[:, None]
+        before = torch.nextafter(tau.to(real), torch.tensor(-math.inf, dtype=real)).double() if jump else tau
+        after = torch.nextafter(tau.to(real), torch.tensor(math.inf, dtype=real)).double() if jump else tau
+        inside = (before > low) & (after < high)
+        stops.append(torch.where(inside, before, math.inf))
+        resumes.append(torch.where(inside, after, math.inf))
+        jumps.append(torch.full_like(tau, jump, dtype=torch.bool))
+    stop, resume, jump = (torch.cat(parts, dim=1) for parts in (stops, resumes, jumps))
+    stop, order = torch.sort(stop, dim=1)
+    resume, jump = resume.gather(1, order), jump.gather(1, order)
+    stop, resume = torch.minimum(stop, high), torch.minimum(resume, high)
+    stop, resume = torch.cat([stop, high], dim=1), torch.cat([resume, high], dim=1)
+    return Marks(
+        stop, resume, torch.cat([jump & (stop[:, :-1] < high), torch.zeros_like(high, dtype=torch.bool)], dim=1)
+    )
+
+
+def _check_steps(control: Fixed, t0: float | Tensor, t1: float | Tensor, max_steps: int) -> None:
+    """Raise before the grid is made if it would have too many steps."""
+    steps = control.n or 0
+    if control.dt is not None and not (isinstance(t0, Tensor) or isinstance(t1, Tensor)):
+        steps = abs(t1 - t0) / control.dt
+    if steps > max_steps:
+        raise ValueError(
+            f"the grid has {steps:.0f} steps, more than max_steps={max_steps}. Take larger steps or raise max_steps."
+        )
+
+
+@final
+@dataclass
+class _Plan:
+    """Which grid points to keep, and what was kept."""
+
+    save: SaveAt
+    structure: TreeSpec | None
+    ts_steps: list[int]
+    every_steps: list[int]
+    kept: dict[int, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def make(save: SaveAt, times: Times, method: AbstractMethod, structure: TreeSpec | None) -> "_Plan":
+        steps = len(times) - 1
+        ts_steps = [] if save.ts is None else _grid_points(save.ts, times, method)
+        every_steps = [] if save.every is None else list(range(save.every, steps + 1, save.every))
+        if save.every is not None and not every_steps:
+            raise ValueError(f"`every` must be at most the number of steps, {steps}, got {save.every}. Lower it.")
+        return _Plan(save, structure, ts_steps, every_steps)
+
+    @property
+    def wanted(self) -> set[int]:
+        """Step numbers whose state is kept."""
+        return {*self.ts_steps, *self.every_steps}
+
+    def keep(self, step: int, t: Time, y: Flat) -> None:
+        self.kept[step] = self._view(t, y)
+
+    def _view(self, t: Time, y: Flat) -> Any:
+        state = restore(y, self.structure)
+        if self.save.fn is None:
+            return state
+        leaf = first_leaf(y)
+        time = torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype)
+        return self.save.fn(beside(time, leaf), state)
+
+    def collect(self, times: Times, y0: Flat, y1: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Times and states in the layout the user asked for."""
+        stacked = {"ts": self.ts_steps} if self.ts_steps else {}
+        if self.save.every is not None:
+            stacked["steps"] = self.every_steps
+        ts: dict[str, Any] = {}
+        ys: dict[str, Any] = {}
+        if self.save.t0:
+            ts["t0"], ys["t0"] = times[0], self._view(times[0], y0)
+        if self.save.t1:
+            ts["t1"], ys["t1"] = times[-1], self._view(times[-1], y1)
+        for name, steps in stacked.items():
+            if isinstance(times, Tensor):
+                ts[name] = times[steps].movedim(0, -1)
+            else:
+                ts[name] = torch.tensor([times[step] for step in steps], dtype=torch.float64)
+            kept = [self.kept[step] for step in steps]
+            ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
+        return ts, ys
+
+
+def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
+    """Step number of each wanted time; none where dense output must serve; an error where there is none."""
+    if isinstance(times, Tensor) or ts.ndim == 2 or ts.requires_grad:
+        if method.has_dense:
+            return []
+        raise ValueError("`save.ts` needs shared times given as numbers; use save.every with per-sample times.")
+    grid = torch.tensor(times, dtype=torch.float64)
+    wanted = ts.detach().double().cpu()
+    place = _nearest(grid, wanted)
+    # Times given in float32 name a grid point only to their own rounding.
+    rounding = 4 * torch.finfo(ts.dtype).eps * wanted.abs() if ts.is_floating_point() else 0.0
+    off = (grid[place] - wanted).abs() > 1e-9 * abs(times[-1] - times[0]) + rounding
+    if bool(torch.isnan(wanted).any()) or bool((off & ((wanted < grid.min()) | (wanted > grid.max()))).any()):
+        raise ValueError(f"`ts` must lie between t0 and t1 and not be NaN, got {ts}. Drop those times.")
+    if bool(off.any()):
+        if method.has_dense:
+            return []
+        i = int(off.nonzero()[0])
+        raise ValueError(
+            f"{type(method).__name__} has no dense output, so `save.ts` must be grid points, but ts[{i}]="
+            f"{float(wanted[i]):g} is not (nearest: {float(grid[place[i]]):g}). Choose a dt that divides the output "
+            "times, or give the grid as Fixed(ts=...)."
+        )
+    return place.tolist()
+
+
+def _nearest(grid: Tensor, wanted: Tensor) -> Tensor:
+    """Index of the grid point nearest to each wanted time, for a grid that rises or falls."""
+    rising, order = torch.sort(grid)
+    right = torch.searchsorted(rising, wanted).clamp(1, len(grid) - 1)
+    left_is_nearer = (wanted - rising[right - 1]) <= (rising[right] - wanted)
+    return order[torch.where(left_is_nearer, right - 1, right)]
