@@ -10,13 +10,13 @@ from torch import Tensor
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
-from sciml.integrate.methods.base import AbstractMethod, Step
-from sciml.integrate.methods.explicit_rk import Scale, advance
+from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import AbstractTerm
 
 RUNNING = -1
-_STRETCH = 1.0 + 1e-6
+STRETCH = 1.0 + 1e-6
 """A step is stretched by at most this to end where it must, so that no sliver is left."""
 
 
@@ -38,11 +38,11 @@ class Walk(NamedTuple):
 class Attempt(NamedTuple):
     """What one attempt did: `step` from `t0` to `t1`, as the method saw it, kept where `accept`."""
 
-    t0: Tensor
-    t1: Tensor
+    t0: Time
+    t1: Time
     y0: Flat
     step: Step
-    accept: Tensor
+    accept: bool | Tensor
 
 
 @final
@@ -98,7 +98,7 @@ class Stepping:
         """
         clock = self.clock
         target = self.end if self.marks is None else _at(self.marks.stop, walk.place)
-        reach = walk.h * _STRETCH >= target - walk.tau
+        reach = walk.h * STRETCH >= target - walk.tau
         tau1 = torch.where(reach, target, (walk.tau + walk.h).detach())  # gradients of times: of the two ends only
         running = walk.result < 0
         if not all_running:
@@ -135,7 +135,7 @@ class Stepping:
         stuck = dt <= 0
         accept = ratio <= 1
         if control.accept_at_dt_min:
-            accept = accept | (dt <= control.dt_min * _STRETCH) & torch.isfinite(ratio)
+            accept = accept | (dt <= control.dt_min * STRETCH) & torch.isfinite(ratio)
         h = dt * control.factor(ratio, walk.memory, accept, self.method.error_order)
         if self.marks is not None:
             h = torch.where(accept & reach, torch.maximum(h, walk.h), h)
@@ -172,12 +172,15 @@ class Stepping:
 
     def ratio(self, error: Flat, y0: Flat, y1: Flat) -> Tensor:
         """The norm of an error in units of the tolerance, per clock; infinite where it is not finite."""
+        return torch.nan_to_num(self.raw_ratio(error, y0, y1).double(), nan=math.inf, posinf=math.inf)
+
+    def raw_ratio(self, error: Flat, y0: Flat, y1: Flat) -> Tensor:
+        """The norm of an error in units of the tolerance, per clock."""
         scaled = []
         for e, a, b, (rtol, atol) in zip(*map(leaves_of, (error, y0, y1)), self.tolerances, strict=True):
             size = torch.maximum(a.detach().abs(), b.detach().abs())
-            scaled.append(e.detach() / (size * rtol + atol))
-        ratio = self._norm(scaled[0] if isinstance(y0, Tensor) else tuple(scaled)).double()
-        return torch.nan_to_num(ratio, nan=math.inf, posinf=math.inf)
+            scaled.append(e.detach() / size.mul(rtol).add_(atol))
+        return self._norm(scaled[0] if isinstance(y0, Tensor) else tuple(scaled))
 
     def subset(self, rows: Tensor) -> "Stepping":
         """The same for some of the samples only."""
@@ -208,7 +211,7 @@ class Stepping:
         guess = torch.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / speed)
         guess = torch.minimum(guess, span)
         t1 = clock.time(tau0 + guess, y0)
-        ahead = field(t1.to(real), advance(y0, Scale(t1 - t0, y0), ((0, 1.0),), [slope]))
+        ahead = field(t1.to(real), advance(y0, sizes_of(t1 - t0, y0), (0, 1.0, ()), [slope]))
         bend = torch.maximum(speed, norm(map_leaves(torch.sub, ahead, slope)) / guess)
         fit = torch.where(bend <= 1e-15, torch.clamp(guess * 1e-3, min=1e-6), (0.01 / bend).pow(1.0 / order))
         h = torch.minimum(100 * guess, fit)

@@ -60,6 +60,8 @@ class Clock:
 
     def root_mean_square(self, values: Flat) -> Tensor:
         """sqrt of the mean of |x|² over all elements that belong to a clock."""
+        if self.joint and isinstance(values, Tensor):
+            return torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
         total: Tensor | None = None
         count = 0
         for leaf in leaves_of(values):

@@ -10,6 +10,7 @@ from torch import Tensor
 from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import RUNNING, Stepping, Walk
 from sciml.integrate.flat import leaves_of, map_leaves, map_rows
+from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
@@ -29,6 +30,8 @@ class Eager(AbstractExecutor):
 
     def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
+        if stepping.clock.joint and not (walk.tau.requires_grad or stepping.end.requires_grad):
+            return _out_of_steps(JointWalk(stepping, walk).run(recorder, max_steps))
         compaction = _Compaction(stepping, walk, recorder)
         running = total = stepping.clock.shape[0] if stepping.clock.shape else 1
         for _ in range(max_steps):
@@ -46,7 +49,7 @@ class Eager(AbstractExecutor):
 @final
 @dataclass(frozen=True)
 class Chunks(AbstractExecutor):
-    """Several masked attempts between two reads of the device.
+    """Several masked attempts between two reads of the device (and one more where states at given times are kept).
 
     Args:
         attempts: how many.
@@ -55,7 +58,7 @@ class Chunks(AbstractExecutor):
         ValueError: if it is not a whole number of at least 1.
     """
 
-    attempts: int = 8
+    attempts: int = 16
 
     def __post_init__(self) -> None:
         check_whole("attempts", self.attempts, 1)

@@ -49,13 +49,12 @@ class FixedLoop:
             self.keep(0, times[0], y)
         last = len(times) - 1
         recording = bool(self.recorder.outputs)
-        accept = torch.ones((), dtype=torch.bool, device=leaf.device)
         for i in range(1, last + 1):
             before = y
             step = self.method.step(self.term, times[i - 1], times[i], y, carry)
             y, carry = step.y, step.carry
             if recording:
-                attempt = Attempt(times[i - 1], times[i], before, step, accept)  # type: ignore[arg-type]
+                attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
             if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
                 failed = torch.where((failed < 0) & ~_finite_rows(y), i, failed)
@@ -64,9 +63,8 @@ class FixedLoop:
                 self.keep(i, times[i], y)
         return y, failed
 
-    def _tau(self, i: int) -> Tensor:
-        t = self.times[i]
-        return t * self.sign if isinstance(t, Tensor) else torch.tensor(t * self.sign, dtype=torch.float64)
+    def _tau(self, i: int) -> float | Tensor:
+        return self.times[i] * self.sign
 
 
 def _finite_rows(y: Flat) -> Tensor:

@@ -3,6 +3,7 @@
 Everything is read from the same record of attempts. Times run forwards here (tau, see `Clock`).
 """
 
+import bisect
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -22,11 +23,11 @@ _WINDOW = 16
 @final
 @dataclass(eq=False)
 class _Record:
-    """One attempt and the times of the clocks before and after it."""
+    """One attempt, and the times of the clocks before and after it: numbers where all share one the host knows."""
 
     attempt: Attempt
-    before: Tensor
-    after: Tensor
+    before: float | Tensor
+    after: float | Tensor
     dense: Any = None
 
 
@@ -48,32 +49,47 @@ class AbstractOutput:
 
 @final
 class TimesOutput(AbstractOutput):
-    """States at given times, by the dense output.
+    """States at given times, by the dense output; NaN at times that were not reached.
 
     Args:
         term, method, clock: of the solve.
         tau: wanted times, (time,) or (clock, time), increasing.
-        y0: initial state, the value wherever no time has passed.
+        tau0: where the solve starts, per clock.
+        y0: initial state.
     """
 
-    def __init__(self, term: AbstractTerm, method: AbstractMethod, clock: Clock, tau: Tensor, y0: Flat) -> None:
+    def __init__(
+        self, term: AbstractTerm, method: AbstractMethod, clock: Clock, tau: Tensor, tau0: Tensor, y0: Flat
+    ) -> None:
         self.term, self.method, self.clock = term, method, clock
-        self.tau, self.count = tau, tau.shape[-1]
-        self.columns = [y0] * self.count
+        self.tau, self.tau0, self.y0 = tau, tau0, y0
         self.window: list[_Record] = []
         self.rows: Tensor | None = None
+        self.columns: list[Flat] = []  # per wanted time, where rows pass it at different attempts
+        self.pieces: list[Flat] = []  # (batch, times, *state) in order, where all rows pass together
+        self.passed, self.numbers = 0, tau.tolist() if tau.ndim == 1 else []
 
     def add(self, record: _Record, last: bool) -> None:
         """See `AbstractOutput.add`."""
+        if not isinstance(record.after, Tensor):
+            self._add_joint(record)
+            return
         self.window.append(record)
-        if last or len(self.window) >= (1 if self.clock.joint else _WINDOW):
+        if last or len(self.window) >= _WINDOW:
             self._flush()
 
     def finish(self, y1: Flat) -> Any:
         """(batch, time, *state)."""
-        if self.window:
-            self._flush()
-        return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+        self._flush()
+        if self.columns:
+            return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+        if not self.pieces:
+            self._begin()
+            return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+        missing = self.tau.shape[-1] - self.passed
+        if missing:
+            self.pieces.append(map_leaves(lambda y: _lost(y).unsqueeze(1).expand(-1, missing, *y.shape[1:]), self.y0))
+        return map_leaves(lambda *pieces: torch.cat(pieces, dim=1), *self.pieces)
 
     def narrow(self, rows: Tensor) -> None:
         """See `AbstractOutput.narrow`."""
@@ -82,23 +98,39 @@ class TimesOutput(AbstractOutput):
         self.clock = self.clock.subset(rows)
         self.tau = self.tau if self.tau.ndim == 1 else self.tau[rows]
 
+    def _add_joint(self, record: _Record) -> None:
+        """All rows move together, and the host knows when."""
+        assert not isinstance(record.before, Tensor) and not isinstance(record.after, Tensor)
+        if not self.pieces:
+            self.passed = bisect.bisect_right(self.numbers, record.before)
+            count = self.passed
+            self.pieces.append(map_leaves(lambda y: y.unsqueeze(1).expand(-1, count, *y.shape[1:]), self.y0))
+        low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
+        if low < high:
+            record.dense = _prepared(self.method, self.term, record.attempt)
+            self.pieces.append(dense_at(self.method, record, self.tau[low:high]))
+            self.passed = high
+
+    def _begin(self) -> None:
+        """A column per time: the initial state where it is wanted, else nothing yet."""
+        started = self.tau <= self.tau0[..., None] if self.tau.ndim == 2 or self.tau0.ndim else self.tau <= self.tau0
+        started = self.clock.to_rows(started).expand(self.clock.rows, -1)
+        for j in range(self.tau.shape[-1]):
+            hit = started[:, j]
+            self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), self.y0))
+
     def _flush(self) -> None:
         window, self.window = self.window, []
         if not window:
             return
+        if not self.columns:
+            self._begin()
         low, high = self._touched(window)
         if low >= high:
             return
-        tau = self.tau[..., low:high]
         for record in window:
-            attempt = record.attempt
-            record.dense = self.method.prepare_dense(self.term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
-        if self.clock.joint:
-            values = dense_at(self.method, self.clock, window[0], tau)
-            for i in range(high - low):
-                self.columns[low + i] = map_leaves(lambda value, i=i: value[:, i], values)
-            return
-        values, hit = dense_in(self.method, self.clock, window, tau)
+            record.dense = _prepared(self.method, self.term, record.attempt)
+        values, hit = dense_in(self.method, self.clock, window, self.tau[..., low:high])
         for i in range(high - low):
             self._put(low + i, map_leaves(lambda value, i=i: value[:, i], values), hit[:, i])
 
@@ -114,21 +146,29 @@ class TimesOutput(AbstractOutput):
 
     def _touched(self, window: list[_Record]) -> tuple[int, int]:
         """Which of the wanted times may lie within the window, as a range."""
-        ends = torch.stack([window[0].before.min(), window[-1].after.max()])
+        first, last = torch.as_tensor(window[0].before), torch.as_tensor(window[-1].after)
         if self.tau.ndim == 1:
-            low, high = torch.searchsorted(self.tau, ends, right=True).tolist()
+            ends = torch.stack([first.min(), last.max()])
+            low, high = torch.searchsorted(self.tau.detach(), ends.detach(), right=True).tolist()
             return low, high
-        reached = torch.stack([window[0].before, window[-1].after])[..., None] >= self.tau
-        counts = reached.sum(-1)
+        counts = (torch.stack([first, last])[..., None] >= self.tau).sum(-1)
         low, high = torch.stack([counts[0].min(), counts[1].max()]).tolist()
-        return int(low), int(high)
+        return low, high
 
 
-def dense_at(method: AbstractMethod, clock: Clock, record: _Record, tau: Tensor) -> Flat:
+def _lost(y: Tensor) -> Tensor:
+    """What stands for a state that does not exist."""
+    return torch.full_like(y, torch.nan, requires_grad=False)
+
+
+def _prepared(method: AbstractMethod, term: AbstractTerm, attempt: Attempt) -> Any:
+    return method.prepare_dense(term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
+
+
+def dense_at(method: AbstractMethod, record: _Record, tau: Tensor) -> Flat:
     """The dense output of one joint step, (batch, time, *state)."""
     theta = (tau - record.before) / (record.after - record.before)
-    t0, t1 = record.attempt.t0, record.attempt.t1
-    return method.interpolate(record.dense, t0, t1, theta)
+    return method.interpolate(record.dense, record.attempt.t0, record.attempt.t1, theta)
 
 
 def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: Tensor) -> tuple[Flat, Tensor]:
@@ -137,9 +177,9 @@ def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: T
     Returns:
         (rows, time, *state), and (rows, time): whether the time lies within the window.
     """
-    before = clock.to_rows(window[0].before)
-    ends = torch.stack([before, *(clock.to_rows(record.after) for record in window)], dim=1)
-    rows = len(ends)
+    times = [window[0].before, *(record.after for record in window)]
+    rows = clock.rows
+    ends = torch.stack([clock.to_rows(torch.as_tensor(t)).expand(rows) for t in times], dim=1)
     wanted = (tau if tau.ndim == 1 else clock.to_rows(tau)).expand(rows, -1).contiguous()
     index = torch.searchsorted(ends.detach(), wanted.detach()) - 1  # tau in (ends[i], ends[i + 1]]
     hit = (index >= 0) & (index < len(window))
@@ -170,9 +210,9 @@ class StepsOutput(AbstractOutput):
 
     def __init__(self, clock: Clock, every: int) -> None:
         self.clock, self.every = clock, every
-        self.taus: list[Tensor] = []
+        self.taus: list[Any] = []
         self.states: list[Flat] = []
-        self.moved: list[Tensor] = []
+        self.moved: list[Any] = []
         self.rows: Tensor | None = None
         self.total = clock.rows
 
@@ -183,7 +223,7 @@ class StepsOutput(AbstractOutput):
             return
         self._keep(record.after, record.attempt.step.y, moved)
 
-    def _keep(self, tau: Tensor, y: Flat, moved: Tensor) -> None:
+    def _keep(self, tau: Any, y: Flat, moved: Any) -> None:
         if self.rows is not None:
             rows = self.rows
 
@@ -207,7 +247,8 @@ class StepsOutput(AbstractOutput):
                 empty = map_leaves(lambda leaf: leaf.new_zeros(len(leaf), 0, *leaf.shape[1:]), y1)
                 return torch.zeros(0, dtype=torch.float64), empty
             states = [self.states[i] for i in kept]
-            return torch.stack([self.taus[i] for i in kept]), map_leaves(lambda *s: torch.stack(s, dim=1), *states)
+            taus = torch.stack([torch.as_tensor(self.taus[i], dtype=torch.float64) for i in kept])
+            return taus, map_leaves(lambda *s: torch.stack(s, dim=1), *states)
         moved = self.clock.to_rows(torch.stack(self.moved, dim=-1)) if self.moved else None
         if moved is None:
             empty = map_leaves(lambda leaf: leaf.new_zeros(len(leaf), 0, *leaf.shape[1:]), y1)
@@ -240,25 +281,26 @@ class DenseOutput(AbstractOutput):
         attempt = record.attempt
         if self.clock.joint and not bool(attempt.accept):
             return
-        record.dense = self.method.prepare_dense(self.term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
+        record.dense = _prepared(self.method, self.term, attempt)
         self.records.append(record)
 
     def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
         """States at tau, (time,) or (batch, time), and whether each lies within what was solved."""
         if not self.clock.joint:
-            first = self.clock.to_rows(self.records[0].before)[:, None]
-            last = self.clock.to_rows(self.records[-1].after)[:, None]
+            first = self.clock.to_rows(torch.as_tensor(self.records[0].before))[:, None]
+            last = self.clock.to_rows(torch.as_tensor(self.records[-1].after))[:, None]
             rows = tau.expand(len(first), -1)
             inside = (rows >= first) & (rows <= last)
             nudged = torch.where(rows == first, torch.nextafter(rows, last.expand_as(rows)), rows)
             values, _ = dense_in(self.method, self.clock, self.records, nudged)
             return values, inside
-        ends = torch.stack([self.records[0].before, *(record.after for record in self.records)])
+        times = [self.records[0].before, *(record.after for record in self.records)]
+        ends = torch.stack([torch.as_tensor(t, dtype=torch.float64, device=tau.device) for t in times])
         index = (torch.searchsorted(ends, tau) - 1).clamp(0, len(self.records) - 1)
         inside = (tau >= ends[0]) & (tau <= ends[-1])
         columns: list[Flat] = []
         for i, place in enumerate(index.tolist()):
-            columns.append(dense_at(self.method, self.clock, self.records[place], tau[i : i + 1]))
+            columns.append(dense_at(self.method, self.records[place], tau[i : i + 1]))
         return map_leaves(lambda *column: torch.cat(column, dim=1), *columns), inside
 
     def finish(self, y1: Flat) -> Any:
@@ -277,7 +319,7 @@ class Recorder:
 
     outputs: list[AbstractOutput] = field(default_factory=list)
 
-    def add(self, attempt: Attempt, before: Tensor, after: Tensor, *, last: bool) -> None:
+    def add(self, attempt: Attempt, before: float | Tensor, after: float | Tensor, *, last: bool) -> None:
         """One attempt, with the times of the clocks before and after it."""
         for output in self.outputs:
             output.add(_Record(attempt, before, after), last)

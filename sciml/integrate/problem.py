@@ -91,7 +91,7 @@ class Problem:
         recorder, at_times, dense = Recorder(), None, None
         if wanted is not None and not plan.ts_steps:
             tau = clock.turned_rows(wanted.to(self.device, torch.float64))
-            at_times = TimesOutput(self.term, self.method, clock, tau, self.y0)
+            at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._start(times)), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
             _check_dense(self.method)
@@ -111,6 +111,10 @@ class Problem:
             ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
         stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
         return Solution(*_unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
+
+    def _start(self, times: Times) -> Tensor:
+        """The first time of a grid as a tensor."""
+        return torch.as_tensor(times[0], dtype=torch.float64, device=self.device)
 
     def _fixed_clock(self, times: Times, batch: int) -> Clock:
         if isinstance(times, Tensor) and times.ndim == 2:
@@ -134,7 +138,7 @@ class Problem:
         if self.save.ts is not None:
             _check_dense(self.method)
             tau = self._wanted(self.save.ts, clock, tau0, tau1)
-            named["ts"] = TimesOutput(self.term, self.method, clock, tau, self.y0)
+            named["ts"] = TimesOutput(self.term, self.method, clock, tau, tau0, self.y0)
         if self.save.every is not None:
             named["steps"] = StepsOutput(clock, self.save.every)
         if self.save.dense:
@@ -188,19 +192,20 @@ class Problem:
         if ts.ndim == 1 and isinstance(clock.sign, Tensor):
             ts = ts.expand(*clock.shape, -1)
         tau = clock.sign[:, None] * ts if isinstance(clock.sign, Tensor) else clock.turned(ts)
-        values, low, high = tau.detach(), tau0.detach(), tau1.detach()
-        rounding = 1e-9 * (high - low) + 4 * torch.finfo(torch.float32).eps * torch.maximum(low.abs(), high.abs())
-        bad = torch.isnan(values) | (values < (low - rounding)[..., None]) | (values > (high + rounding)[..., None])
-        if bool(bad.any()):
-            raise ValueError(
-                f"`ts` must lie between t0 and t1 and not be NaN, got {ts.tolist()} for t0={self.t0} and t1={self.t1}. "
-                "Drop those times or widen the interval."
-            )
-        if bool((values.diff(dim=-1) < 0).any()):
-            raise ValueError(f"`ts` must be in the direction of time, from t0 to t1, got {ts}. Sort the times.")
-        # To the ends' own rounding a time may lie outside them; it means the end.
+        low, high = tau0.detach(), tau1.detach()
         if tau.ndim == 1 and not clock.joint:
-            return tau.clamp(max=float(high.max()))
+            low, high = low.min(), high.max()
+        values, low, high = tau.detach(), low[..., None], high[..., None]
+        slack = 1e-9 * (high - low) + 5e-7 * torch.maximum(low.abs(), high.abs())
+        sorted_within = (values[..., :1] >= low - slack).all() & (values[..., -1:] <= high + slack).all()
+        if not bool(sorted_within & (values.diff(dim=-1) >= 0).all()):
+            raise ValueError(
+                "`ts` must be sorted in the direction of time, lie between t0 and t1 and not be NaN, got "
+                f"{ts.tolist()} for t0={self.t0} and t1={self.t1}. Sort the times and drop those outside."
+            )
+        if tau.ndim == 1 and not clock.joint:
+            return tau.clamp(max=high)
+        # To the ends' own rounding a time may lie outside them; it means the end.
         return torch.minimum(torch.maximum(tau, tau0[..., None]), tau1[..., None])
 
     def _adaptive_solution(self, stepping: Stepping, walk: Walk, named: dict[str, Any]) -> Solution:

@@ -121,6 +121,16 @@ class PID(AbstractControl):
         factor = factor.clamp(self.factor_min, self.factor_max)
         return torch.where(accepted, factor, factor.clamp(max=self.safety))
 
+    def factor_of(self, ratio: float, memory: tuple[float, float], accepted: bool, order: int) -> float:
+        """`factor` for numbers."""
+        if ratio == 0.0:
+            return self.factor_max
+        factor = self.safety * ratio ** (-(self.p + self.i + self.d) / order)
+        if self.remembers:
+            factor *= memory[0] ** ((self.p + 2 * self.d) / order) * memory[1] ** (-self.d / order)
+        factor = min(max(factor, self.factor_min), self.factor_max)
+        return factor if accepted or not self.remembers else min(factor, self.safety)
+
 
 def _always_zero(tolerance: Tolerance) -> bool:
     return all(bool((torch.as_tensor(value) == 0).all()) for value in tree_flatten(tolerance)[0])

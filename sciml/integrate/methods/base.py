@@ -1,8 +1,7 @@
 """The contract of a method: it advances a state over one interval and keeps nothing but its `carry`."""
 
 import abc
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -13,9 +12,7 @@ Time = float | Tensor
 """A Python float when the batch shares the time, else float64, 0-D or (batch, 1, ..., 1)."""
 
 
-@final
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step.
 
     Args:

@@ -7,18 +7,20 @@ Sums are taken before the product with h, so that y0 is rounded once. Where the 
 last), the next step starts with it.
 """
 
+import functools
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves
+from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.terms import ODE, AbstractTerm
 
-Row = tuple[tuple[int, float], ...]
-"""The weights of a sum that are not 0, with the stages they belong to."""
+Row = tuple[int, float, tuple[tuple[int, float], ...]] | None
+"""A sum w_j k_j over stages: the first stage and its weight, then the others with their weights in units of it."""
+Sizes = float | Tensor | tuple[Tensor, ...]
 
 
 class AbstractExplicitRK(AbstractMethod):
@@ -26,6 +28,7 @@ class AbstractExplicitRK(AbstractMethod):
 
     tableau: ClassVar[ButcherTableau]
     _rows: ClassVar[tuple[Row, ...]]
+    _nodes: ClassVar[tuple[float, ...]]
     _end: ClassVar[Row]
     _error: ClassVar[Row]
     _polynomials: ClassVar[tuple[tuple[float, ...], ...]]
@@ -42,49 +45,48 @@ class AbstractExplicitRK(AbstractMethod):
         cls.has_dense, cls.dense_order = True, tableau.dense_order or min(3, tableau.order)
         cls.reuses_last = tableau.fsal
         cls._polynomials, cls._further = polynomials, further_c
-        cls._rows = tuple(_row(weights) for weights in (*tableau.a, *further_a))
-        cls._end = _row(tableau.b)
-        cls._error = _row(tableau.error or ())
+        cls._rows = tuple(row_of(weights) for weights in (*tableau.a, *further_a))
+        cls._nodes = _inner_nodes(tableau.c)
+        cls._end = row_of(tableau.b)
+        cls._error = row_of(tableau.error or ())
 
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """f(t0, y0) where the last stage of a step is the first of the next; see `AbstractMethod.init`."""
         field = check_ode(type(self).__name__, term)
-        return field(_StageTimes(t0, t0, y0)(0.0), y0) if self.tableau.fsal else ()
+        return field(_StageTimes(t0, t0, y0)(0.0), y0) if self.reuses_last else ()
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """One step; see `AbstractMethod.step`."""
         tableau, field = self.tableau, term.f
-        times = _StageTimes(t0, t1, y)
-        scale = times.scale
-        slopes = [carry if tableau.fsal else field(times(0.0), y)]
+        times = _StageTimes(t0, t1, y, self._nodes)
+        h = times.size
+        slopes = [carry if self.reuses_last else field(times(0.0), y)]
         y1 = y
         for c, row in zip(tableau.c[1:], self._rows, strict=False):
-            y1 = advance(y, scale, row, slopes)
+            y1 = advance(y, h, row, slopes)
             slopes.append(field(times(c), y1))
-        if not tableau.fsal:
-            y1 = advance(y, scale, self._end, slopes)
-        error = weighted_sum(scale, self._error, slopes) if self._error else None
-        return Step(y1, error, tuple(slopes), slopes[-1] if tableau.fsal else (), None)
+        if not self.reuses_last:
+            y1 = advance(y, h, self._end, slopes)
+        error = weighted_sum(h, self._error, slopes) if self._error else None
+        return Step(y1, error, tuple(slopes), slopes[-1] if self.reuses_last else (), None)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> tuple[Flat, ...]:
         """y0 and all slopes the dense output needs; see `AbstractMethod.prepare_dense`."""
         tableau = self.tableau
         slopes = list(step.dense)
         if self._further:
-            times = _StageTimes(t0, t1, y0)
+            times = _StageTimes(t0, t1, y0, _inner_nodes(self._further))
             for c, row in zip(self._further, self._rows[tableau.stages - 1 :], strict=True):
-                slopes.append(term.f(times(c), advance(y0, times.scale, row, slopes)))
+                slopes.append(term.f(times(c), advance(y0, times.size, row, slopes)))
         return (y0, *slopes)
 
     def interpolate(self, dense: tuple[Flat, ...], t0: Time, t1: Time, theta: Tensor) -> Flat:
         """The state at t0 + theta (t1 - t0); see `AbstractMethod.interpolate`."""
         y0, slopes = dense[0], dense[1:]
-        weights = dense_weights(self._polynomials, theta)
-
-        def combine(y: Tensor, *ks: Tensor) -> Tensor:
-            return torch.add(y.unsqueeze(1), _scaled(_mixed(weights, ks), t1 - t0))
-
-        return map_leaves(combine, y0, *slopes)
+        dt, weights = t1 - t0, dense_weights(self._polynomials, theta)
+        if theta.ndim == 1 and not (isinstance(dt, Tensor) and dt.ndim):
+            return map_leaves(lambda y, *ks: _at_shared_times(y, weights * dt, ks), y0, *slopes)
+        return map_leaves(lambda y, *ks: _at_own_times(y, weights, dt, ks), y0, *slopes)
 
 
 def _hermite(
@@ -111,100 +113,122 @@ def check_ode(name: str, term: AbstractTerm) -> Any:
 
 
 def dense_weights(polynomials: tuple[tuple[float, ...], ...], theta: Tensor) -> Tensor:
-    """b_i(theta): one row of polynomial coefficients of theta, theta², ... per stage; (..., stage)."""
-    table = torch.tensor(polynomials, dtype=theta.dtype, device=theta.device)
-    powers = torch.cumprod(theta.unsqueeze(-1).expand(*theta.shape, table.shape[1]), dim=-1)
-    return powers @ table.T
+    """b_i(theta), (..., stage), from one row of coefficients of theta, theta², ... per stage."""
+    table = _polynomial_table(polynomials, theta.dtype, theta.device)
+    powers = torch.cumprod(theta.unsqueeze(-1).expand(*theta.shape, len(table)), dim=-1)
+    return powers @ table
 
 
-def _mixed(weights: Tensor, slopes: tuple[Tensor, ...]) -> Tensor:
-    """sum_i weights[..., m, i] k_i as (batch, m, *state), for shared weights (m, stage) or one table per sample."""
+@functools.lru_cache(maxsize=64)
+def _polynomial_table(polynomials: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Coefficients, (power, stage)."""
+    with torch.inference_mode(False):
+        return torch.tensor(polynomials, dtype=dtype, device=device).T.contiguous()
+
+
+def _at_shared_times(y: Tensor, weights: Tensor, slopes: tuple[Tensor, ...]) -> Tensor:
+    """y + sum_i weights[m, i] k_i, (batch, m, *state): one small matrix product."""
+    stacked = torch.stack([k.reshape(-1) for k in slopes])
+    values = torch.addmm(y.reshape(1, -1), weights.to(y.dtype), stacked)
+    return values.reshape(len(weights), *y.shape).movedim(0, 1)
+
+
+def _at_own_times(y: Tensor, weights: Tensor, dt: Time, slopes: tuple[Tensor, ...]) -> Tensor:
+    """y + h sum_i weights[batch, m, i] k_i, (batch, m, *state), every row with times or a step size of its own."""
     stacked = torch.stack(slopes, dim=1)  # (batch, stage, *state)
-    mixed = weights.to(stacked.dtype) @ stacked.flatten(2)
-    return mixed.reshape(len(stacked), weights.shape[-2], *stacked.shape[2:])
+    mixed = weights.to(y.dtype) @ stacked.flatten(2)
+    h = (dt.reshape(-1, 1, 1) if dt.ndim else dt).to(y.dtype) if isinstance(dt, Tensor) else dt
+    mixed = mixed * h
+    return y.unsqueeze(1) + mixed.reshape(len(y), weights.shape[-2], *y.shape[1:])
 
 
-def _scaled(value: Tensor, dt: Time) -> Tensor:
-    """`value`, (batch, m, *state), times the step size."""
+def row_of(weights: tuple[float, ...]) -> Row:
+    """A sum over slopes in the form `advance` takes; None if all weights are 0."""
+    (first, *rest) = [(j, w) for j, w in enumerate(weights) if w != 0.0] or [None]
+    if first is None:
+        return None
+    return first[0], first[1], tuple((j, w / first[1]) for j, w in rest)  # type: ignore[union-attr]
+
+
+def sizes_of(dt: Time, y: Flat) -> Sizes:
+    """The step size as it multiplies states: a number, or per tensor of the state one of its rank and dtype."""
     if not isinstance(dt, Tensor):
-        return value * dt
-    return value * (dt.reshape(-1, *[1] * (value.ndim - 1)) if dt.ndim else dt).to(value.dtype)
-
-
-def _row(weights: tuple[float, ...]) -> Row:
-    return tuple((j, w) for j, w in enumerate(weights) if w != 0.0)
-
-
-class Scale:
-    """The step size h as it multiplies states: a number, or per leaf a tensor of its rank and dtype."""
-
-    def __init__(self, dt: Time, y: Flat) -> None:
-        self.number = None if isinstance(dt, Tensor) else dt
-        self.tensors: tuple[Tensor, ...] = ()
-        if isinstance(dt, Tensor):
-            rows = dt.reshape(-1) if dt.ndim else dt
-            shaped = (rows.reshape(-1, *[1] * (leaf.ndim - 1)) if rows.ndim else rows for leaf in leaves_of(y))
-            self.tensors = tuple(h.to(leaf.dtype) for h, leaf in zip(shaped, leaves_of(y), strict=True))
-
-
-def advance(y: Flat, scale: Scale, row: Row, slopes: list[Flat]) -> Flat:
-    """y + h sum_j w_j k_j."""
-    if not row:
-        return y
+        return dt
     if isinstance(y, Tensor):
-        return _advance_leaf(y, scale, 0, row, slopes)  # type: ignore[arg-type]
-    return tuple(_advance_leaf(leaf, scale, i, row, [k[i] for k in slopes]) for i, leaf in enumerate(y))
+        return dt.to(y.dtype)
+    rows = dt.reshape(-1) if dt.ndim else dt
+    return tuple(beside(rows, leaf).to(leaf.dtype) for leaf in y)
 
 
-def _advance_leaf(y: Tensor, scale: Scale, i: int, row: Row, slopes: list[Tensor]) -> Tensor:
-    total, first = _sum(row, slopes)
-    if scale.number is not None:
-        return torch.add(y, total, alpha=first * scale.number)
-    return torch.addcmul(y, scale.tensors[i], total, value=first)
+def advance(y: Flat, h: Sizes, row: Row, slopes: list[Flat]) -> Flat:
+    """y + h sum_j w_j k_j."""
+    if row is None:
+        return y
+    first, weight, rest = row
+    if isinstance(y, tuple):
+        sizes = h if isinstance(h, tuple) else (h,) * len(y)
+        return tuple(advance(leaf, sizes[i], row, [k[i] for k in slopes]) for i, leaf in enumerate(y))  # type: ignore[misc]
+    total = slopes[first]
+    for j, ratio in rest:
+        total = torch.add(total, slopes[j], alpha=ratio)
+    if isinstance(h, Tensor):
+        return torch.addcmul(y, h, total, value=weight)
+    return torch.add(y, total, alpha=weight * h)
 
 
-def weighted_sum(scale: Scale, row: Row, slopes: list[Flat]) -> Flat:
+def weighted_sum(h: Sizes, row: Row, slopes: list[Flat]) -> Flat:
     """h sum_j w_j k_j."""
-
-    def of_leaf(i: int, ks: list[Tensor]) -> Tensor:
-        total, first = _sum(row, ks)
-        return total * (first * scale.number) if scale.number is not None else total * scale.tensors[i] * first
-
-    if isinstance(slopes[0], Tensor):
-        return of_leaf(0, slopes)  # type: ignore[arg-type]
-    return tuple(of_leaf(i, [k[i] for k in slopes]) for i in range(len(slopes[0])))
-
-
-def _sum(row: Row, slopes: list[Tensor]) -> tuple[Tensor, float]:
-    """sum_j w_j k_j / w_first and w_first: one operation less than the sum itself."""
-    (j, first), *rest = row
-    total = slopes[j]
-    for j, weight in rest:
-        total = torch.add(total, slopes[j], alpha=weight / first)
-    return total, first
+    assert row is not None
+    first, weight, rest = row
+    if isinstance(slopes[0], tuple):
+        sizes = h if isinstance(h, tuple) else (h,) * len(slopes[0])
+        return tuple(weighted_sum(size, row, [k[i] for k in slopes]) for i, size in enumerate(sizes))  # type: ignore[misc]
+    total = slopes[first]
+    for j, ratio in rest:
+        total = torch.add(total, slopes[j], alpha=ratio)
+    return total * h * weight if isinstance(h, Tensor) else total * (weight * h)
 
 
 class _StageTimes:
     """Times of the stages of one step, in the state's real dtype, and the step size.
 
-    A shared time becomes 0-D; equal nodes share their tensor.
+    A shared time becomes 0-D; equal nodes share their tensor. The ends are exactly t0 and t1.
     """
 
-    def __init__(self, t0: Time, t1: Time, y: Flat) -> None:
+    def __init__(self, t0: Time, t1: Time, y: Flat, nodes: tuple[float, ...] = ()) -> None:
         leaf = first_leaf(y)
-        self.dtype, self.device = leaf.dtype.to_real(), leaf.device
-        self.t0, self.dt = t0, t1 - t0
-        self.scale = Scale(self.dt, y)
-        self._made: dict[float, Tensor] = {}
-        self._t1 = t1
+        dtype, device = leaf.dtype.to_real(), leaf.device
+        self._dtype, self._device = dtype, device
+        self._ends = (t0, t1)
+        dt = t1 - t0
+        self.size = sizes_of(dt, y)
+        if isinstance(dt, Tensor):
+            table = _node_tensor(nodes, dt.ndim, device)
+            made = (t0 + table * dt).to(dtype).unbind(0) if nodes else ()
+        elif device.type == "cpu":
+            made = torch.tensor([t0 + c * dt for c in nodes], dtype=dtype).unbind(0) if nodes else ()
+        else:  # a list would be copied and waited for
+            made = [torch.full((), t0 + c * dt, dtype=dtype, device=device) for c in nodes]
+        self._made = dict(zip(nodes, made, strict=True))
 
     def __call__(self, c: float) -> Tensor:
         if c not in self._made:
-            self._made[c] = self._make(c)
+            t = self._ends[int(c)]
+            self._made[c] = (
+                t.to(self._dtype)
+                if isinstance(t, Tensor)
+                else torch.full((), t, dtype=self._dtype, device=self._device)
+            )
         return self._made[c]
 
-    def _make(self, c: float) -> Tensor:
-        t = self.t0 if c == 0.0 else self._t1 if c == 1.0 else self.t0 + c * self.dt
-        if isinstance(t, Tensor):
-            return t.to(self.dtype)
-        return torch.full((), t, dtype=self.dtype, device=self.device)
+
+def _inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
+    """The nodes that are neither 0 nor 1, each once."""
+    return tuple(dict.fromkeys(node for node in c if node not in (0.0, 1.0)))
+
+
+@functools.lru_cache(maxsize=64)
+def _node_tensor(nodes: tuple[float, ...], ndim: int, device: torch.device) -> Tensor:
+    """Nodes along a new first axis, to multiply step sizes of `ndim` axes."""
+    with torch.inference_mode(False):
+        return torch.tensor(nodes, dtype=torch.float64, device=device).reshape(-1, *[1] * ndim)
