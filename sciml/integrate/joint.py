@@ -6,11 +6,13 @@ is given, so that small problems are not slowed by bookkeeping.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import torch
+from torch import Tensor
 
 from sciml.integrate.adaptive import RUNNING, STRETCH, Attempt, Stepping, Walk
+from sciml.integrate.flat import Flat
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
@@ -83,20 +85,23 @@ class JointWalk:
     def finished(self) -> Walk:
         """The walk in the form of all executors."""
         device = self.walk.tau.device
-
-        def number(value: float, dtype: torch.dtype) -> Any:
-            return torch.tensor(value, dtype=dtype, device=device)
-
+        tau, h, last = torch.tensor([self.tau, self.h, self.last], dtype=torch.float64, device=device).unbind()
+        tried, accepted, result = torch.tensor([self.tried, self.accepted, self.result], device=device).unbind()
         return self.walk._replace(
-            tau=number(self.tau, torch.float64),
-            h=number(self.h, torch.float64),
-            y=self.y,
-            carry=self.carry,
-            tried=number(self.tried, torch.int64),
-            accepted=number(self.accepted, torch.int64),
-            last=number(self.last, torch.float64),
-            result=number(self.result, torch.int64),
+            tau=tau, h=h, last=last, y=self.y, carry=self.carry, tried=tried, accepted=accepted, result=result
         )
+
+    @torch.no_grad()
+    def _ratio(self, error: Flat, y0: Flat, y1: Flat) -> float:
+        """The norm of an error in units of the tolerance, infinite where it is not finite."""
+        stepping = self.stepping
+        if isinstance(error, Tensor) and stepping.control.norm is None:
+            (rtol, atol), count = stepping.tolerances[0], max(error.numel(), 1)
+            scale = torch.maximum(y0.detach().abs(), y1.detach().abs()).mul_(rtol).add_(atol)  # type: ignore[union-attr]
+            ratio = torch.linalg.vector_norm(error.detach().div(scale)).item() / count**0.5
+        else:
+            ratio = float(stepping.raw_ratio(error, y0, y1))
+        return ratio if math.isfinite(ratio) else math.inf
 
     def _judge(self, ratio: float, dt: float, reach: bool) -> bool:
         """Choose the next step size; whether the step is accepted."""

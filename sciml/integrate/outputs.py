@@ -108,7 +108,8 @@ class TimesOutput(AbstractOutput):
         low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
         if low < high:
             record.dense = _prepared(self.method, self.term, record.attempt)
-            self.pieces.append(dense_at(self.method, record, self.tau[low:high]))
+            tau = self.tau[low:high] if self.tau.requires_grad else self.numbers[low:high]
+            self.pieces.append(dense_at(self.method, record, tau))
             self.passed = high
 
     def _begin(self) -> None:
@@ -165,9 +166,14 @@ def _prepared(method: AbstractMethod, term: AbstractTerm, attempt: Attempt) -> A
     return method.prepare_dense(term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
 
 
-def dense_at(method: AbstractMethod, record: _Record, tau: Tensor) -> Flat:
+def dense_at(method: AbstractMethod, record: _Record, tau: Tensor | list[float]) -> Flat:
     """The dense output of one joint step, (batch, time, *state)."""
-    theta = (tau - record.before) / (record.after - record.before)
+    start, span = record.before, record.after - record.before
+    if isinstance(tau, Tensor):
+        theta = (tau - start) / span
+    else:
+        device = first_leaf(record.attempt.y0).device
+        theta = torch.tensor([(t - start) / span for t in tau], dtype=torch.float64, device=device)
     return method.interpolate(record.dense, record.attempt.t0, record.attempt.t1, theta)
 
 

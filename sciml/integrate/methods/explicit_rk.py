@@ -115,8 +115,7 @@ def check_ode(name: str, term: AbstractTerm) -> Any:
 def dense_weights(polynomials: tuple[tuple[float, ...], ...], theta: Tensor) -> Tensor:
     """b_i(theta), (..., stage), from one row of coefficients of theta, theta², ... per stage."""
     table = _polynomial_table(polynomials, theta.dtype, theta.device)
-    powers = torch.cumprod(theta.unsqueeze(-1).expand(*theta.shape, len(table)), dim=-1)
-    return powers @ table
+    return theta.unsqueeze(-1).pow(_exponents(len(table), theta.dtype, theta.device)) @ table
 
 
 @functools.lru_cache(maxsize=64)
@@ -126,9 +125,16 @@ def _polynomial_table(polynomials: tuple[tuple[float, ...], ...], dtype: torch.d
         return torch.tensor(polynomials, dtype=dtype, device=device).T.contiguous()
 
 
+@functools.lru_cache(maxsize=64)
+def _exponents(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1, ..., count."""
+    with torch.inference_mode(False):
+        return torch.arange(1, count + 1, dtype=dtype, device=device)
+
+
 def _at_shared_times(y: Tensor, weights: Tensor, slopes: tuple[Tensor, ...]) -> Tensor:
     """y + sum_i weights[m, i] k_i, (batch, m, *state): one small matrix product."""
-    stacked = torch.stack([k.reshape(-1) for k in slopes])
+    stacked = torch.stack(slopes).reshape(len(slopes), -1)
     values = torch.addmm(y.reshape(1, -1), weights.to(y.dtype), stacked)
     return values.reshape(len(weights), *y.shape).movedim(0, 1)
 
