@@ -80,7 +80,9 @@ def train(
         trained_on=trained_on,
     )
     _claim(folder, card, config, seed)
-    stepper = _fresh(card, data, stride, seed).to(device)
+    stepper = _fresh(card, data, stride, seed)
+    stepper.criterion = config.criterion(data.grid)
+    stepper = stepper.to(device)
     objective = CurriculumObjective(stepper, config.curriculum)
     settings = replace(config.train, seed=seed)
     windows = Windows(data, objective.window, stride)
@@ -108,6 +110,7 @@ def _claim(folder: Path, card: ModelCard, config: ModelConfig, seed: int) -> Non
     claim = {
         "card": asdict(card),
         "modes": [asdict(mode) for mode in config.modes],
+        "loss": {"sobolev": config.sobolev, "spectrum": config.spectrum},
         "train": {name: value for name, value in settings.items() if name not in (*free, "seed")},
         "seed": seed,
     }

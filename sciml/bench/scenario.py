@@ -15,7 +15,7 @@ from sciml.core.checks import check_at_least, check_multiple, check_positive
 from sciml.grids import Grid
 from sciml.integrate import AbstractMethod
 from sciml.pde import AbstractEquation, AbstractInitial
-from sciml.surrogates import Curriculum, Mode, OneStepMode, Unrolled
+from sciml.surrogates import AbstractCriterion, Curriculum, MeanSquare, Mode, OneStepMode, Spectral, Unrolled
 from sciml.training import TrainConfig
 
 
@@ -86,6 +86,8 @@ class ModelConfig:
         network: table with `name` and the network's options.
         increment: whether the network gives the change over a step rather than the next state.
         conserve_mean: with `increment`, whether the space average of the change is taken out.
+        sobolev: order of the Sobolev norm of the loss, and
+        spectrum: weight of the distance of spectra in it; see `Spectral`. The mean square where both are 0.
         modes: training modes, the first from step 0.
         train: how it is trained; `seed` is set by the runner.
     """
@@ -94,15 +96,25 @@ class ModelConfig:
     train: TrainConfig
     increment: bool = True
     conserve_mean: bool = False
+    sobolev: float = 0.0
+    spectrum: float = 0.0
     modes: tuple[ModeConfig, ...] = (ModeConfig(),)
 
     def __post_init__(self) -> None:
         assert self.built_network is not None and self.curriculum is not None
+        check_at_least("sobolev", self.sobolev, 0.0)
+        check_at_least("spectrum", self.spectrum, 0.0)
 
     @property
     def built_network(self) -> AbstractNetworkConfig:
         """The network's options as an object."""
         return named(NETWORKS, "network", self.network, "network")
+
+    def criterion(self, grid: Grid) -> AbstractCriterion:
+        """What is minimised."""
+        if self.sobolev == 0.0 and self.spectrum == 0.0:
+            return MeanSquare()
+        return Spectral(grid, order=self.sobolev, spectrum=self.spectrum)
 
     @property
     def curriculum(self) -> Curriculum:

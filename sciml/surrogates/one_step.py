@@ -4,8 +4,8 @@
     State:      u(t + dt) = mean + std * network(x)
     Increment:  u(t + dt) = u(t) + mean_d + std_d * network(x)
 
-The loss is the mean squared error of u(t + dt) in units of std (State) or std_d (Increment), so that 1 is about what
-predicting the mean costs. Input noise is part of u(t) in `Increment`: the network learns to take it back.
+The loss is by default the mean squared error of u(t + dt) in units of std (State) or std_d (Increment), so that 1 is
+about what predicting the mean costs. Input noise is part of u(t) in `Increment`: the network learns to take it back.
 """
 
 import abc
@@ -20,6 +20,7 @@ from sciml.core import Condition, FieldBatch, Key, Loss
 from sciml.core.checks import check_at_least, check_positive
 from sciml.nn import Normalizer
 from sciml.surrogates.base import AbstractStepper
+from sciml.surrogates.criteria import AbstractCriterion, MeanSquare
 from sciml.surrogates.modes import Mode, OneStepMode
 
 
@@ -29,6 +30,10 @@ class AbstractTarget(nn.Module, abc.ABC):
     @abc.abstractmethod
     def following(self, last: Tensor, output: Tensor, normalizer: Normalizer) -> Tensor:
         """The next frame from the last one, [field], and the network's output, [1]."""
+
+    @abc.abstractmethod
+    def learned(self, truth: Tensor, last: Tensor, normalizer: Normalizer) -> Tensor:
+        """What the network has to find of the true next frame, [field]."""
 
     @abc.abstractmethod
     def unit(self, normalizer: Normalizer) -> Tensor:
@@ -42,6 +47,10 @@ class State(AbstractTarget):
     def following(self, last: Tensor, output: Tensor, normalizer: Normalizer) -> Tensor:
         """u(t + dt) = mean + std * output."""
         return normalizer.denormalize(output.to(last.dtype))
+
+    def learned(self, truth: Tensor, last: Tensor, normalizer: Normalizer) -> Tensor:
+        """The deviation from the mean."""
+        return truth - normalizer.shaped(normalizer.mean, truth)
 
     def unit(self, normalizer: Normalizer) -> Tensor:
         """The standard deviation of the field."""
@@ -69,6 +78,10 @@ class Increment(AbstractTarget):
         if self.conserve_mean:
             change = change - change.mean(tuple(range(2, change.ndim)), keepdim=True)
         return last + change
+
+    def learned(self, truth: Tensor, last: Tensor, normalizer: Normalizer) -> Tensor:
+        """The change."""
+        return truth - last
 
     def unit(self, normalizer: Normalizer) -> Tensor:
         """The standard deviation of the increments."""
@@ -137,6 +150,7 @@ class OneStep(AbstractStepper):
         mode: how it is trained.
         context_frames: frames the network sees, oldest first.
         conditioning: what else it sees.
+        criterion: how a predicted frame is compared with the true one; by default the mean square.
 
     Raises:
         ValueError: if `dt` is not positive or `context_frames < 1`; at the first use, if the network does not take
@@ -156,6 +170,7 @@ class OneStep(AbstractStepper):
         mode: Mode = OneStepMode(),  # noqa: B008  (frozen)
         context_frames: int = 1,
         conditioning: Conditioning = Conditioning(),
+        criterion: AbstractCriterion | None = None,
     ) -> None:
         super().__init__()
         check_positive("dt", dt)
@@ -163,6 +178,7 @@ class OneStep(AbstractStepper):
         self.network = network
         self.normalizer = normalizer
         self.target = State() if target is None else target
+        self.criterion = MeanSquare() if criterion is None else criterion
         self.dt = float(dt)
         self.mode = mode
         self.context_frames = context_frames
@@ -205,7 +221,7 @@ class OneStep(AbstractStepper):
         return frame, frame if self.context_frames == 1 else torch.cat([state[:, 1:], frame], dim=1)
 
     def loss(self, batch: FieldBatch, key: Key) -> Loss:
-        """Mean squared error in units of the target, mean over the steps of `mode`; one part per step."""
+        """What the criterion says, mean over the steps of `mode`; one part per step."""
         return self.loss_in(self.mode, batch, key)
 
     def loss_in(self, mode: Mode, batch: FieldBatch, key: Key) -> Loss:
@@ -223,7 +239,8 @@ class OneStep(AbstractStepper):
         errors = []
         for i in range(mode.steps):
             frame, state = self.step(state, 0.0, batch.dt, batch.condition, key)
-            errors.append((((frame[:, 0] - batch.frames[:, self.context_frames + i]) / unit) ** 2).mean())
+            last, truth = batch.frames[:, self.context_frames + i - 1], batch.frames[:, self.context_frames + i]
+            errors.append(self.criterion(frame[:, 0], truth, self.target.learned(truth, last, self.normalizer), unit))
             state = state.detach() if mode.cut_gradient else state
         parts = {f"step_{i + 1}": error.detach() for i, error in enumerate(errors)}
         return Loss(torch.stack(errors).mean(), parts)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from sciml.core import Condition, FieldBatch, Key
+from sciml.grids import Grid
 from sciml.nn import Normalizer
 from sciml.surrogates import (
     Conditioning,
@@ -11,6 +12,7 @@ from sciml.surrogates import (
     OneStep,
     OneStepMode,
     Persistence,
+    Spectral,
     State,
     Unrolled,
     rollout,
@@ -257,3 +259,52 @@ def test_conserved_mean_stays_and_reaches_the_loss():
     assert not torch.allclose(rollout(plain, u, 1, dt=0.1).mean(-1), u.mean(-1))
     batch = FieldBatch(torch.cat([u, u], dim=1), torch.arange(3), 0.1)
     assert conserving.loss(batch, key).total.item() < plain.loss(batch, key).total.item()
+
+
+GRID = Grid(points=(16, 16), extent=(2.0, 2.0))
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return Key.rows(3, shape[0]).normal(*shape[1:])
+
+
+def test_spectral_criterion_of_order_0_is_the_relative_mean_square():
+    truth, error, change = noise(2, 1, 16, 16), 0.1 * noise(2, 1, 16, 16).flip(2), noise(2, 1, 16, 16).flip(3)
+    loss = Spectral(GRID, order=0.0)(truth + error, truth, change, torch.tensor(1.7))
+    assert loss.item() == pytest.approx(float(error.square().sum() / change.square().sum()), rel=1e-12)
+
+
+def test_spectral_criterion_of_order_1_weighs_a_mode_by_its_wavenumber():
+    x = torch.arange(16.0) / 8  # [0, 2)
+    wave = torch.sin(3 * torch.pi * x)[None, None, :, None].expand(1, 1, 16, 16)  # kappa = 3
+    unit_wave = torch.cos(torch.pi * x)[None, None, :, None].expand(1, 1, 16, 16)  # kappa = 1
+    zero = torch.zeros(1, 1, 16, 16)
+    loss = Spectral(GRID, order=1.0)(wave, zero, unit_wave, torch.tensor(1.0))
+    assert loss.item() == pytest.approx((1 + 9) / (1 + 1), rel=1e-12)
+
+
+def test_spectral_criterion_counts_missing_energy_where_phases_do_not_matter():
+    truth = noise(2, 1, 16, 16)
+    shifted = truth.roll((3, 5), dims=(2, 3))
+    criterion, plain = Spectral(GRID, order=0.0, spectrum=2.0), Spectral(GRID, order=0.0)
+    one = torch.tensor(1.0)
+    assert criterion(shifted, truth, truth, one).item() == pytest.approx(plain(shifted, truth, truth, one).item())
+    weaker = criterion(0.1 * truth, truth, truth, one) - plain(0.1 * truth, truth, truth, one)
+    assert weaker.item() == pytest.approx(2.0 * 2.0**2, rel=1e-9)  # two decades of energy in every shell
+
+
+def test_spectral_criterion_trains_a_network_and_leaves_its_state_dict_alone():
+    network = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
+    stepper = OneStep(network, scale(0.0, 1.0), dt=DT, criterion=Spectral(GRID, order=0.5, spectrum=0.3))
+    assert set(stepper.state_dict()) == set(OneStep(network, scale(0.0, 1.0), dt=DT).state_dict())
+    stepper.loss(FieldBatch(noise(2, 2, 1, 16, 16), torch.arange(2), DT), Key.rows(0, 2)).total.backward()
+    assert (
+        all(bool((p.grad != 0).any()) for p in network.parameters() if p.grad is not None)
+        and network.bias.grad is not None
+    )
+
+
+@pytest.mark.parametrize("name", ["order", "spectrum"])
+def test_bad_spectral_criterion_is_answered(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 0"):
+        Spectral(GRID, **{name: -1.0})
