@@ -2,7 +2,7 @@
 
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
-from sciml.integrate.gradient import AbstractGradient, Direct
+from sciml.integrate.gradient import AbstractGradient, Checkpoint, Direct, Reversible
 from sciml.integrate.methods import (
     ETD1,
     ETD2RK,
@@ -18,6 +18,7 @@ from sciml.integrate.methods import (
     Heun,
     Midpoint,
     Ralston,
+    Reversibly,
     Step,
     ThreeEighths,
     Tsit5,
@@ -36,6 +37,7 @@ __all__ = [
     "AbstractMethod",
     "AbstractTerm",
     "Bosh3",
+    "Checkpoint",
     "Chunks",
     "Clip",
     "Direct",
@@ -55,6 +57,8 @@ __all__ = [
     "RK4",
     "Ralston",
     "Result",
+    "Reversible",
+    "Reversibly",
     "SSPRK3",
     "SaveAt",
     "SemiLinear",

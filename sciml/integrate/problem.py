@@ -18,7 +18,7 @@ from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, restore
 from sciml.integrate.methods.base import AbstractMethod, Time
-from sciml.integrate.outputs import DenseOutput, Recorder, StepsOutput, TimesOutput
+from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -42,6 +42,8 @@ class Problem:
     executor: AbstractExecutor
     stopped: tuple[Tensor, Tensor] = field(init=False)
     """Step and time at which each sample ended, once solved."""
+    watchers: list[AbstractOutput] = field(default_factory=list, init=False)
+    """Further outputs that are shown every attempt."""
 
     @staticmethod
     def make(
@@ -90,7 +92,10 @@ class Problem:
         clock, wanted = self._fixed_clock(times, batch), self.save.ts
         recorder, at_times, dense = Recorder(), None, None
         if wanted is not None and not plan.ts_steps:
-            tau = clock.turned_rows(wanted.to(self.device, torch.float64))
+            tau = wanted.to(self.device, torch.float64)
+            if isinstance(clock.sign, Tensor):
+                tau = tau.expand(batch, -1)
+            tau = clock.turned_rows(tau)
             at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._start(times)), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
@@ -98,6 +103,7 @@ class Problem:
             output = DenseOutput(self.term, self.method, clock)
             recorder.outputs.append(output)
             dense = _Function(output, clock, self.structure)
+        recorder.outputs.extend(self.watchers)
         loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
         y, failed = loop.run(self.y0)
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
@@ -144,7 +150,7 @@ class Problem:
         if self.save.dense:
             _check_dense(self.method)
             named["dense"] = DenseOutput(self.term, self.method, clock)
-        recorder.outputs.extend(named.values())
+        recorder.outputs.extend([*named.values(), *self.watchers])
         walk = self.executor.run(stepping, stepping.start(tau0, self.y0), recorder, self.max_steps)
         return self._adaptive_solution(stepping, walk, named)
 

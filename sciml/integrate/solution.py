@@ -18,6 +18,7 @@ class Result(enum.IntEnum):
     NON_FINITE = 1
     STEP_TOO_SMALL = 2
     MAX_STEPS = 3
+    NOT_REVERSIBLE = 4
 
     @property
     def text(self) -> str:
@@ -39,6 +40,10 @@ _TEXTS = {
     Result.MAX_STEPS: (
         "max_steps attempts were made before t1: raise max_steps, loosen the tolerances, or use a method for stiff "
         "problems"
+    ),
+    Result.NOT_REVERSIBLE: (
+        "taking the steps back did not return to y0, so gradients would be wrong: the problem forgets its past faster "
+        "than rounding allows (take gradient=Checkpoint()), or the steps are too large (take smaller ones)"
     ),
 }
 

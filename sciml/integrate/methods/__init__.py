@@ -6,6 +6,7 @@ from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
+from sciml.integrate.methods.reversibly import Reversibly
 from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
@@ -24,6 +25,7 @@ __all__ = [
     "Heun",
     "Midpoint",
     "Ralston",
+    "Reversibly",
     "Step",
     "ThreeEighths",
     "Tsit5",

@@ -49,6 +49,9 @@ class AbstractMethod(abc.ABC):
     reuses_last: ClassVar[bool] = False
     """Whether the last evaluation of a step is the first of the next, so that a step costs `stages - 1`."""
 
+    reversible: ClassVar[bool] = False
+    """Whether `step_back` is given."""
+
     @abc.abstractmethod
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """The first carry. Checks that the method can do this term.
@@ -60,6 +63,10 @@ class AbstractMethod(abc.ABC):
     @abc.abstractmethod
     def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """Advance `y` from `t0` to `t1`, [time]; `t1 < t0` goes backwards."""
+
+    def step_back(self, term: Any, t0: Time, t1: Time, y1: Flat, carry1: Any) -> tuple[Flat, Any]:
+        """State and carry at `t0`, from those that `step` returned at `t1`."""
+        raise NotImplementedError
 
     def prepare_dense(self, term: Any, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """Everything `interpolate` needs of one step, in nested tuples of tensors with one row per sample."""

@@ -1,0 +1,233 @@
+"""Which tensors a solve depends on, for gradients that have to be told.
+
+They are the initial state and the times, the tensors of the term itself, `params`, and the parameters of every module
+that can be reached from the field: the field is a module or a bound method of one, or holds one in a closure, a global
+name it uses, a default argument, a `functools.partial`, an attribute, a list or a dict. Parameters that do not require
+a gradient are left out. Whatever else requires a gradient is found by evaluating the field once and following what
+autograd recorded, and is refused by name.
+"""
+
+import functools
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
+from sciml.integrate.problem import Problem
+from sciml.integrate.terms import ODE, SemiLinear
+
+_LOOKED_AT = 10_000
+"""Objects that are looked through for modules; what is missed is refused, not lost."""
+
+
+@final
+@dataclass(frozen=True)
+class Captured:
+    """What the right-hand side depends on besides time and state.
+
+    Args:
+        tensors: those that require a gradient, each once.
+        random: whether an evaluation draws random numbers.
+    """
+
+    tensors: tuple[Tensor, ...]
+    random: bool
+
+
+def captured_by(problem: Problem, mode: str) -> Captured:
+    """The tensors to differentiate with respect to, besides the initial state and the times.
+
+    Args:
+        problem: what is solved.
+        mode: name of the gradient, for the error.
+
+    Raises:
+        TypeError: if an entry of `params` is not a tensor.
+        ValueError: if the field uses a tensor that requires a gradient and is none of those in the module docstring.
+    """
+    for tensor in problem.params:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"`params` must be tensors, got a {type(tensor).__name__}. Give params=(w, ...).")
+    modules, named = _reachable(problem.term)
+    own = [value for _, value in _fields_of(problem.term) if isinstance(value, Tensor)]
+    told = [*problem.params, *own, *(p for module in modules for p in module.parameters())]
+    known = _once(told)
+    state = problem.y0 if isinstance(problem.y0, tuple) else (problem.y0,)
+    given = _once([*state, *(t for t in (problem.t0, problem.t1, problem.save.ts) if isinstance(t, Tensor))])
+    random, leaves, inner = _used(problem, [*known, *given])
+    used = {id(leaf) for leaf in leaves}
+    edges = {(t.grad_fn, t.output_nr): t for t in (*known, *given) if t.grad_fn is not None}
+    extra = [t for t in given if id(t) in used or any(edges.get(edge) is t for edge in inner)]
+    allowed = {id(t) for t in (*known, *given)}
+    for leaf in leaves:
+        if id(leaf) not in allowed:
+            name = next((name for name, tensor in named if tensor is leaf), None)
+            _refuse(mode, name, tuple(leaf.shape), leaf.dtype)
+    for node, i in inner:
+        if (node, i) not in edges:
+            name = next((name for name, t in named if t.grad_fn is node and t.output_nr == i), None)
+            meta = node._input_metadata[i]
+            _refuse(mode, name, tuple(meta.shape), meta.dtype)
+    return Captured(tuple(_once([*known, *extra])), random)
+
+
+def _refuse(mode: str, name: str | None, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    what = f"`{name}`, {shape} of {dtype}" if name else f"a tensor of shape {shape} and {dtype}"
+    raise ValueError(
+        f"the field uses {what}, which requires a gradient but is neither y0, a time, one of `params` nor a parameter "
+        f"of a module the field reaches, so {mode} would lose its gradient. Pass params=({name or 'tensor'},), take "
+        "gradient=Direct(), or detach it."
+    )
+
+
+def _once(tensors: list[Tensor]) -> list[Tensor]:
+    """Those that require a gradient, without repeats."""
+    return list({id(tensor): tensor for tensor in tensors if tensor.requires_grad}.values())
+
+
+def _used(problem: Problem, stops: list[Tensor]) -> tuple[bool, list[Tensor], list[tuple[Any, int]]]:
+    """Evaluate once: whether random numbers were drawn, the leaves used, and outputs of operations before."""
+    device = problem.device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.enable_grad(), uncached_autocast(device.type):
+        before = random_state(device)
+        mark = (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr()  # type: ignore[union-attr]
+        results = _evaluate(problem, map_leaves(torch.detach, problem.y0))
+        random = any(not torch.equal(a, b) for a, b in zip(before, random_state(device), strict=True))
+    ends = {(tensor.grad_fn, tensor.output_nr) for tensor in stops if tensor.grad_fn is not None}
+    leaves: list[Tensor] = []
+    inner: list[tuple[Any, int]] = []
+    todo = []
+    for result in results:
+        if result.grad_fn is not None:
+            todo.append((result.grad_fn, result.output_nr))
+        elif result.requires_grad:
+            leaves.append(result)
+    seen = set()
+    while todo:
+        node, i = todo.pop()
+        variable = getattr(node, "variable", None)
+        if variable is not None and node.name().endswith("AccumulateGrad"):
+            leaves.append(variable)
+        elif (node, i) in ends or node._sequence_nr() < mark:
+            inner.append((node, i))
+        elif node not in seen:
+            seen.add(node)
+            todo.extend((following, j) for following, j in node.next_functions if following is not None)
+    return random, leaves, inner
+
+
+def _evaluate(problem: Problem, y: Flat) -> list[Tensor]:
+    """The right-hand side once, as the method would call it first."""
+    start = torch.as_tensor(problem.t0, dtype=torch.float64, device=problem.device).detach()
+    term, leaf = problem.term, first_leaf(y)
+    if isinstance(term, ODE | SemiLinear):
+        time = beside(start, leaf).to(leaf.dtype.to_real())
+        slope = term.f(time, y) if isinstance(term, ODE) else term.nonlinear(time, y)
+        return [leaf for leaf in (slope if isinstance(slope, tuple) else (slope,)) if isinstance(leaf, Tensor)]
+    end = torch.as_tensor(problem.t1, dtype=torch.float64, device=problem.device).detach()
+    t0, t1 = beside(start, leaf), beside(start + (end - start) * 1e-3, leaf)
+    made = problem.method.step(term, t0, t1, y, problem.method.init(term, t0, y)).y
+    return list(made) if isinstance(made, tuple) else [made]
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """The states of the random number generators an evaluation on this device may use."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def set_random_state(device: torch.device, states: list[Tensor]) -> None:
+    """Undo what has been drawn since `random_state`."""
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def uncached_autocast(kind: str, enabled: bool | None = None, dtype: torch.dtype | None = None) -> torch.autocast:
+    """Autocast as it is, or as given, that keeps no casts: one made without a graph would serve later with one."""
+    on = torch.is_autocast_enabled(kind) if enabled is None else enabled
+    return torch.autocast(kind, dtype=dtype or torch.get_autocast_dtype(kind), enabled=on, cache_enabled=False)
+
+
+# Looking through objects
+
+
+def _reachable(root: Any) -> tuple[list[nn.Module], list[tuple[str, Tensor]]]:
+    """Modules and named tensors that can be reached from an object."""
+    modules: list[nn.Module] = []
+    tensors: list[tuple[str, Tensor]] = []
+    todo: list[tuple[str, Any]] = list(_fields_of(root))
+    seen: dict[int, Any] = {}  # with the objects, so that no number is given twice
+    while todo and len(seen) < _LOOKED_AT:
+        name, value = todo.pop()
+        if id(value) in seen or isinstance(value, type | types.ModuleType | str | bytes | int | float | complex | None):
+            continue
+        seen[id(value)] = value
+        if isinstance(value, Tensor):
+            tensors.append((name, value))
+        else:
+            if isinstance(value, nn.Module):
+                modules.append(value)
+            todo.extend(_parts(name, value))
+    return modules, tensors
+
+
+def _fields_of(term: Any) -> Iterator[tuple[str, Any]]:
+    """What a term was made of; not what it keeps for later."""
+    for field in fields(term) if is_dataclass(term) else ():
+        if field.init:
+            yield field.name, getattr(term, field.name)
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, types.FunctionType):
+        yield from _of_function(value)
+    elif isinstance(value, types.MethodType):
+        yield "self", value.__self__
+        yield name, value.__func__
+    elif isinstance(value, functools.partial):
+        yield name, value.func
+        yield from ((f"{name} argument {i}", entry) for i, entry in enumerate(value.args))
+        yield from value.keywords.items()
+    elif isinstance(value, dict):
+        yield from ((f"{name}[{key!r}]", entry) for key, entry in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"{name}[{i}]", entry) for i, entry in enumerate(value))
+    elif isinstance(value, nn.Module):
+        yield from ((f"{name}.{key}", entry) for key, entry in vars(value).items() if not key.startswith("_"))
+        yield from ((f"{name}.{key}", entry) for key, entry in value._modules.items())
+    else:
+        slots = getattr(type(value), "__slots__", ())
+        for key in (*getattr(value, "__dict__", {}), *((slots,) if isinstance(slots, str) else slots)):
+            yield f"{name}.{key}", getattr(value, key, None)
+
+
+def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    if (function.__module__ or "").split(".")[0] in ("torch", "numpy", "math"):
+        return
+    for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield key, cell.cell_contents
+        except ValueError:  # not yet assigned
+            continue
+    for i, default in enumerate(function.__defaults__ or ()):
+        yield f"default {i} of {function.__name__}", default
+    yield from (function.__kwdefaults__ or {}).items()
+    yield from vars(function).items()
+    for key in _global_names(function.__code__):
+        if key in function.__globals__:
+            yield key, function.__globals__[key]
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    """Names a function may look up, in functions written inside it too."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _global_names(constant)
+    return names
