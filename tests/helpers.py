@@ -13,7 +13,7 @@ def order_table(name: str, error: Callable[[int], float], steps: Sequence[int]) 
     errors = {n: error(n) for n in steps}
     print(f"\n{name}")
     for before, n in zip([None, *steps], steps, strict=False):
-        order = math.log2(errors[before] / errors[n]) if before else math.nan
+        order = math.log2(errors[before] / max(errors[n], 1e-300)) if before else math.nan
         print(f"  {n:6d} steps  error {errors[n]:.3e}  order {order:5.2f}")
     usable = [n for n in steps if 1e-11 <= errors[n] <= 1e-3]
     assert len(usable) >= 2, f"{name}: fewer than two errors in the asymptotic range: {errors}"

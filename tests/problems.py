@@ -1,6 +1,8 @@
 """Exact solutions and standard initial-value problems shared by tests and benchmarks."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -61,4 +63,89 @@ def order_problems() -> dict[str, tuple[AbstractEquation, Grid, Tensor, float]]:
         "burgers": (Burgers(0.1), burgers, torch.sin(z)[None, None], 0.5),
         "korteweg_de_vries": (KortewegDeVries(), kdv, torch.cos(kdv.axes()[0] * TAU / 20)[None, None], 0.2),
         "navier_stokes": (NavierStokes2D(0.01, 0.1, KolmogorovForcing(2)), plane, omega[None, None], 0.5),
+    }
+
+
+@dataclass(frozen=True)
+class ExactProblem:
+    """dy/dt = f(t, y) from t0 to t1 with a solution in closed form.
+
+    Args:
+        f: the field.
+        exact: (batch, time, state) of times (time,).
+        t0, t1: the interval, [time].
+    """
+
+    f: Callable[[Tensor, Tensor], Tensor]
+    exact: Callable[[Tensor], Tensor]
+    t0: float
+    t1: float
+
+    def at(self, t: float) -> Tensor:
+        """(batch, state) at one time."""
+        return self.exact(torch.tensor([t], dtype=torch.float64))[:, 0]
+
+
+_TWIST = 0.7
+
+
+def _spiral(t: Tensor, y: Tensor) -> Tensor:
+    """z' = (1 + i) z - (1 - 0.7 i) |z|^2 z for z = x + i y: a limit cycle whose frequency depends on the radius."""
+    x, y = y.unbind(-1)
+    r2 = x * x + y * y
+    growth, turn = 1 - r2, 1 + _TWIST * r2
+    return torch.stack([growth * x - turn * y, growth * y + turn * x], dim=-1)
+
+
+def _spiral_exact(s: Tensor) -> Tensor:
+    """From radii 0.6 and 1.2, angles 0.3 and -1, in polar form: r' = r - r^3, angle' = 1 + 0.7 r^2."""
+    radius, angle = torch.tensor([[0.6], [1.2]]).double(), torch.tensor([[0.3], [-1.0]]).double()
+    c = radius**-2 - 1
+    r = (1 + c * torch.exp(-2 * s)).rsqrt()
+    angle = angle + s + _TWIST * 0.5 * torch.log((torch.exp(2 * s) + c) / (1 + c))
+    return torch.stack([r * torch.cos(angle), r * torch.sin(angle)], dim=-1)
+
+
+def _oscillator_exact(t: Tensor) -> Tensor:
+    """x'' = -w^2 x with w = 1, 2 and different phases."""
+    w, phase = torch.tensor([[1.0], [2.0]]).double(), torch.tensor([[0.4], [1.9]]).double()
+    return torch.stack([torch.cos(w * t + phase), -w * torch.sin(w * t + phase)], dim=-1)
+
+
+def _oscillator(t: Tensor, y: Tensor) -> Tensor:
+    w2 = torch.tensor([1.0, 4.0]).to(y)
+    return torch.stack([y[:, 1], -w2 * y[:, 0]], dim=-1)
+
+
+def _complex_exact(t: Tensor) -> Tensor:
+    start = torch.tensor([0.4 + 0.3j, -0.2 + 0.9j]).to(torch.complex128)
+    z = 1 / (1 / start[:, None] + 1 - torch.exp(1j * t.to(torch.complex128)))
+    return torch.stack([z, z.conj() * torch.exp(0.5j * t.to(torch.complex128))], dim=-1)
+
+
+def _complex(t: Tensor, y: Tensor) -> Tensor:
+    """z' = i e^(it) z^2, and w' of w = conj(z) e^(it/2): complex, not analytic, with time."""
+    z, w = y.unbind(-1)
+    turn = torch.exp(1j * t.to(y.dtype)).reshape(-1) if t.ndim else torch.exp(1j * t.to(y.dtype))
+    dz = 1j * turn * z * z
+    half = torch.exp(0.5j * t.to(y.dtype)).reshape(-1) if t.ndim else torch.exp(0.5j * t.to(y.dtype))
+    return torch.stack([dz, (dz.conj() * half) + 0.5j * w], dim=-1)
+
+
+def ode_problems() -> dict[str, ExactProblem]:
+    """Problems on which the order of every explicit method is measured, all with exact solutions.
+
+    The non-autonomous one is the autonomous one with its clock running at the rate 1 + 0.5 cos 2t.
+    """
+
+    def clock(t: Tensor) -> Tensor:
+        return t + 0.25 * torch.sin(2 * t)
+
+    return {
+        "autonomous": ExactProblem(_spiral, _spiral_exact, 0.0, 1.5),
+        "non_autonomous": ExactProblem(
+            lambda t, y: (1 + 0.5 * torch.cos(2 * t)) * _spiral(t, y), lambda t: _spiral_exact(clock(t)), 0.0, 2.0
+        ),
+        "complex": ExactProblem(_complex, _complex_exact, 0.0, 2.0),
+        "oscillator": ExactProblem(_oscillator, _oscillator_exact, 0.0, 2.0),
     }

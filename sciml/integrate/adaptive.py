@@ -206,7 +206,7 @@ class Stepping:
         norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
         real = first_leaf(y0).dtype.to_real()
         t0 = clock.time(tau0, y0)
-        slope = carry if self.method.reuses_last else field(t0.to(real), y0)
+        slope = self.method.slope(carry) if self.method.reuses_last else field(t0.to(real), y0)
         size, speed = norm(y0), norm(slope)
         guess = torch.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / speed)
         guess = torch.minimum(guess, span)

@@ -1,5 +1,6 @@
 """Integration methods: one engine per family, one small class per method."""
 
+from sciml.integrate.methods.adams import Adams, AdamsBashforth
 from sciml.integrate.methods.base import AbstractMethod, Step
 from sciml.integrate.methods.bosh3 import Bosh3
 from sciml.integrate.methods.dopri5 import Dopri5
@@ -7,6 +8,7 @@ from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
 from sciml.integrate.methods.reversibly import Reversibly
+from sciml.integrate.methods.step_doubling import StepDoubling
 from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
@@ -18,6 +20,8 @@ __all__ = [
     "RK4",
     "SSPRK3",
     "AbstractMethod",
+    "Adams",
+    "AdamsBashforth",
     "Bosh3",
     "Dopri5",
     "Dopri8",
@@ -27,6 +31,7 @@ __all__ = [
     "Ralston",
     "Reversibly",
     "Step",
+    "StepDoubling",
     "ThreeEighths",
     "Tsit5",
     "Vern7",

@@ -34,6 +34,7 @@ class Step(NamedTuple):
 class AbstractMethod(abc.ABC):
     """Advances a term over one interval. Subclasses are frozen dataclasses, and final."""
 
+    # Facts of the class, or properties where they depend on the constructor's arguments.
     order: ClassVar[int]
     """Order of the global error; measured in the tests."""
     stages: ClassVar[int]
@@ -45,7 +46,8 @@ class AbstractMethod(abc.ABC):
     has_dense: ClassVar[bool] = False
     """Whether `Step.dense` is given, so that any time can be kept."""
     dense_order: ClassVar[int] = 0
-    """Order of the dense output; the global order is the smaller of this and `order`."""
+    """Order of the dense output: its error within one step is proportional to h^(dense_order + 1). That error does not
+    add up, so that the order of states between steps is the smaller of `order` and `dense_order + 1`."""
     reuses_last: ClassVar[bool] = False
     """Whether the last evaluation of a step is the first of the next, so that a step costs `stages - 1`."""
 
@@ -59,6 +61,10 @@ class AbstractMethod(abc.ABC):
         Raises:
             TypeError: if it cannot.
         """
+
+    def slope(self, carry: Any) -> Flat:
+        """f(t0, y0) at the state a carry belongs to, for methods with `reuses_last`: the carry itself, if not more."""
+        return carry
 
     @abc.abstractmethod
     def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:

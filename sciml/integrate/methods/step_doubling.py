@@ -1,0 +1,185 @@
+"""An error estimate for any explicit method: one step of h against two of h/2.
+
+    y1 = phi_(h/2)(phi_(h/2)(y0)),    error = (y1 - phi_h(y0)) / (2^p - 1)
+
+Both results differ from the solution by C h^(p+1) (1 + O(h)), with 2 (1/2)^(p+1) C for the halves, so that the
+difference tells C. The error is that of y1 itself: y1 + error would be of order p + 1 (local extrapolation), but it is
+not taken, so that y1 stays what the method makes of two steps and keeps all that its steps keep: positivity and other
+bounds, invariants, the stability interval.
+
+Between t0 and t1 serves the polynomial of degree 5 through states and slopes at start, middle and end, or the dense
+output of the method itself in each half where its order is above 5.
+
+Source: Hairer, Norsett & Wanner (1993), Solving Ordinary Differential Equations I, II.4, theorem 4.1.
+"""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.explicit_rk import AbstractExplicitRK, check_ode
+from sciml.integrate.terms import ODE, AbstractTerm
+
+_HERMITE_ORDER = 5
+
+
+@final
+@dataclass(frozen=True)
+class StepDoubling(AbstractMethod):
+    """Any explicit method with an error estimate: two half steps, compared with a whole one.
+
+    A fixed grid of n steps gives what `method` gives on 2 n steps. The order is that of `method`; the estimate is
+    proportional to h^(order + 1). A step costs three of `method`, less the first slope where both routes share it.
+
+    Args:
+        method: any method for ODE terms, with or without an error estimate of its own.
+
+    Raises:
+        TypeError: if it is not a method, or doubles steps already.
+    """
+
+    method: AbstractMethod
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, AbstractMethod) or isinstance(self.method, StepDoubling):
+            raise TypeError(
+                f"StepDoubling needs a method that does not double steps itself, got {self.method!r}. "
+                "Write e.g. StepDoubling(RK4())."
+            )
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """That of the method."""
+        return self.method.order
+
+    @property
+    def stages(self) -> int:  # type: ignore[override]
+        """Evaluations of three steps, the shared first one counted once."""
+        if self.method.reuses_last:
+            return 3 * self.method.stages - 2
+        return 3 * self.method.stages - int(self._shares_first)
+
+    @property
+    def has_error(self) -> bool:  # type: ignore[override]
+        """Always."""
+        return True
+
+    @property
+    def error_order(self) -> int:  # type: ignore[override]
+        """One more than the order: the error estimated is that of the result."""
+        return self.method.order + 1
+
+    @property
+    def has_dense(self) -> bool:  # type: ignore[override]
+        """Always."""
+        return True
+
+    @property
+    def dense_order(self) -> int:  # type: ignore[override]
+        """That of the polynomial through three points, or that of the method if it is higher."""
+        return max(_HERMITE_ORDER, self.method.dense_order)
+
+    @property
+    def reuses_last(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.reuses_last
+
+    @property
+    def _shares_first(self) -> bool:
+        """Whether both routes surely begin with f(t0, y0) but do not hand it on."""
+        return isinstance(self.method, AbstractExplicitRK) and not self.method.reuses_last
+
+    def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
+        """The carry of the method; see `AbstractMethod.init`."""
+        check_ode(type(self).__name__, term)
+        return self.method.init(term, t0, y0)
+
+    def slope(self, carry: Any) -> Flat:
+        """See `AbstractMethod.slope`."""
+        return self.method.slope(carry)
+
+    def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
+        """One step; see `AbstractMethod.step`."""
+        method, middle = self.method, _middle(t0, t1)
+        first = ODE(_OnceAt(term.f, y)) if self._shares_first else term
+        whole = method.step(first, t0, t1, y, carry)
+        half = method.step(first, t0, middle, y, carry)
+        end = method.step(term, middle, t1, half.y, half.carry)
+        scale = 1.0 / (2**method.order - 1)
+        error = map_leaves(lambda fine, coarse: (fine - coarse) * scale, end.y, whole.y)
+        return Step(end.y, error, (carry, half, end), end.carry, None)
+
+    def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
+        """States and slopes at three times, or the dense outputs of both halves; see `AbstractMethod.prepare_dense`."""
+        method, middle = self.method, _middle(t0, t1)
+        carry, half, end = step.dense
+        if method.dense_order > _HERMITE_ORDER:
+            first = method.prepare_dense(term, t0, middle, y0, half)
+            return y0, first, method.prepare_dense(term, middle, t1, half.y, end)
+        if method.reuses_last:
+            slopes = tuple(method.slope(each) for each in (carry, half.carry, end.carry))
+        else:
+            points = ((t0, y0), (middle, half.y), (t1, end.y))
+            slopes = tuple(term.f(_time(t, y), y) for t, y in points)
+        return (y0, half.y, end.y, *slopes)
+
+    def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
+        """The state at t0 + theta (t1 - t0); see `AbstractMethod.interpolate`."""
+        if self.method.dense_order <= _HERMITE_ORDER:
+            return map_leaves(lambda *nodes: _hermite(nodes, t1 - t0, theta), *dense)
+        middle = _middle(t0, t1)
+        early = self.method.interpolate(dense[1], t0, middle, (2 * theta).clamp(max=1.0))
+        late = self.method.interpolate(dense[2], middle, t1, (2 * theta - 1).clamp(min=0.0))
+        return map_leaves(lambda a, b: torch.where(_beside_times(theta, a) <= 0.5, a, b), early, late)
+
+
+@final
+@dataclass(eq=False)
+class _OnceAt:
+    """A field that is evaluated at one state once: all calls with that very tensor share the time too."""
+
+    f: Any
+    y: Flat
+    value: Any = None
+
+    def __call__(self, t: Tensor, y: Flat) -> Flat:
+        if y is not self.y:
+            return self.f(t, y)
+        if self.value is None:
+            self.value = self.f(t, y)
+        return self.value
+
+
+def _middle(t0: Time, t1: Time) -> Time:
+    return t0 + (t1 - t0) * 0.5
+
+
+def _time(t: Time, y: Flat) -> Tensor:
+    """Time as fields take it."""
+    leaf = first_leaf(y)
+    if isinstance(t, Tensor):
+        return t.to(leaf.dtype.to_real())
+    return torch.full((), t, dtype=leaf.dtype.to_real(), device=leaf.device)
+
+
+def _beside_times(theta: Tensor, values: Tensor) -> Tensor:
+    """theta, (m,) or (batch, m), to go with values (batch, m, *state)."""
+    return theta.reshape(*theta.shape, *[1] * (values.ndim - 2))
+
+
+def _hermite(nodes: tuple[Tensor, ...], dt: Time, theta: Tensor) -> Tensor:
+    """The polynomial of degree 5 with states and slopes of the nodes at theta = 0, 1/2, 1."""
+    y0, middle, y1, *slopes = (node.unsqueeze(1) for node in nodes)
+    s = _beside_times(theta, y0).to(y0.dtype.to_real())
+    h = dt
+    if isinstance(dt, Tensor):
+        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(y0.dtype.to_real())
+    left, right, centre = s.square(), (1 - s).square(), (1 - 2 * s).square()
+    inside = 16 * left * right
+    at_end = left * centre * (7 - 6 * s)
+    bend = s * centre * right * slopes[0] + inside * (s - 0.5) * slopes[1] + left * centre * (s - 1) * slopes[2]
+    return y0 + inside * (middle - y0) + at_end * (y1 - y0) + h * bend
