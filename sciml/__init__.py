@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ROOMS = (
     "bench",
     "cli",
+    "compat",
     "core",
     "data",
     "grids",

@@ -1,0 +1,143 @@
+"""`odeint`, its dense output, and its events."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sciml.compat.torchdiffeq import adaptive, fixed
+from sciml.compat.torchdiffeq.inputs import Call, join, make_call, split
+from sciml.compat.torchdiffeq.methods import ADAPTIVE
+
+State = Any
+"""A tensor, or a tuple of tensors."""
+
+
+def odeint(
+    func: Callable[[Tensor, Any], Any],
+    y0: State,
+    t: Any,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+) -> Any:
+    """Integrate one system dy/dt = func(t, y), y(t[0]) = y0, of any shape.
+
+    Args:
+        func: the field; `t` is 0-D. May have `callback_step(t0, y0, dt)`, and for adaptive methods
+            `callback_accept_step` and `callback_reject_step`.
+        y0: initial state, a tensor or a tuple of tensors.
+        t: times, rising or falling, [time]; the first is that of `y0`.
+        rtol, atol: tolerances: numbers, tensors that broadcast to the state, or one per part of a tuple.
+        method: "dopri5" by default.
+        options: of the method.
+        event_fn: integrate until one of its entries becomes zero; only t[0] and the direction count then.
+
+    Returns:
+        States at all times, (time, *state), of the structure of `y0`; with `event_fn` the time of the event, and the
+        states at start and event.
+
+    Raises:
+        AssertionError, TypeError, ValueError: for arguments that cannot work, and AssertionError if a step fails, as
+            torchdiffeq does.
+    """
+    call = make_call(func, y0, t, rtol, atol, method, options, event_fn)
+    result = run(call)
+    if event_fn is None:
+        return result if call.shapes is None else split(result, call.shapes)
+    time, states = result
+    return time.to(t), states if call.shapes is None else split(states, call.shapes)
+
+
+def run(call: Call) -> Any:
+    """States of the joined system at all times; with an event its time, and the states at start and event."""
+    kind = adaptive if call.method in ADAPTIVE else fixed
+    return kind.integrate(call) if call.event is None else kind.integrate_until_event(call)
+
+
+def odeint_dense(
+    func: Callable[[Tensor, Tensor], Tensor],
+    y0: Any,
+    t0: Any,
+    t1: Any,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Callable[[Any], Tensor]:
+    """The solution from `t0` to `t1` as a function of time; see `odeint`. Any adaptive method will do.
+
+    Returns:
+        A function of a 0-D time for the state, or of times (time,) for (time, *state).
+    """
+    if not isinstance(y0, Tensor):
+        raise AssertionError(f"`y0` must be a tensor, got {type(y0).__name__}. Join the parts of a tuple.")
+    t = torch.stack([torch.as_tensor(x, dtype=torch.as_tensor(t0).dtype) for x in (t0, t1)])
+    call = make_call(func, y0, t, rtol, atol, method, options, None)
+    if call.method not in ADAPTIVE:
+        raise AssertionError(
+            f'dense output needs an adaptive method, got "{call.method}". Choose from {list(ADAPTIVE)}.'
+        )
+    solution = adaptive.dense(call)
+    shape = call.y0.shape
+    return lambda time: solution(time)[0].reshape(*torch.as_tensor(time).shape, *shape)
+
+
+def odeint_event(
+    func: Callable[[Tensor, Any], Any],
+    y0: State,
+    t0: Tensor,
+    *,
+    event_fn: Callable[[Tensor, Any], Tensor],
+    reverse_time: bool = False,
+    odeint_interface: Callable[..., Any] = odeint,
+    **kwargs: Any,
+) -> tuple[Tensor, Any]:
+    """Integrate until an event, with the gradient of its time; see `odeint`.
+
+    With c(t, y) = 0 at the event, its time moves with the state that was reached at the fixed time t by
+
+        dt = -(c_y dy + c_theta dtheta) / (c_t + c_y f)
+
+    and the state by dy + f dt. Also parameters theta of `event_fn` get their gradient, which torchdiffeq's do not.
+
+    Returns:
+        Time of the event, and the states at start and event, (2, *state).
+    """
+    direction = -1.0 if reverse_time else 1.0
+    start = t0.reshape(-1)
+    time, states = odeint_interface(
+        func, y0, torch.cat([start, start.detach() + direction]), event_fn=event_fn, **kwargs
+    )
+    is_tuple = not isinstance(states, Tensor)
+    shapes = [part.shape[1:] for part in states] if is_tuple else []
+    y1 = join(tuple(part[-1] for part in states)) if is_tuple else states[-1]
+    on_joined = make_call(
+        func, y0, torch.stack([time.detach(), time.detach() + direction]), 0, 0, None, None, None
+    ).func
+    first = tuple(part[0] for part in states) if is_tuple else states[0]
+    with torch.no_grad():
+        signs = torch.sign(event_fn(t0, first))
+
+    def event(t: Tensor, y: Tensor) -> Tensor:
+        return torch.min(event_fn(t, split(y, shapes) if is_tuple else y) * signs)
+
+    with torch.no_grad():
+        slope = on_joined(time, y1)
+    moving, state = (x.detach().requires_grad_() for x in (time, y1))
+    with torch.enable_grad():
+        c_t, c_y = torch.autograd.grad(event(moving, state), (moving, state), allow_unused=True)
+        value = event(time.detach(), y1)
+    speed = sum((x for x in (c_t, None if c_y is None else (c_y.conj() * slope).real.sum()) if x is not None), 0.0)
+    shift = -(value - value.detach()) / (speed + 1e-12)
+    time = time.detach() + shift
+    y1 = y1 + slope * shift
+    if not is_tuple:
+        return time, torch.cat([states[:-1], y1[None]])
+    ends = split(y1, shapes)
+    return time, tuple(torch.cat([part[:-1], end[None]]) for part, end in zip(states, ends, strict=True))
