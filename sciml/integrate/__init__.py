@@ -2,7 +2,7 @@
 
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
-from sciml.integrate.gradient import AbstractGradient, Checkpoint, Direct, Reversible
+from sciml.integrate.gradient import AbstractGradient, Backsolve, Checkpoint, Direct, Forward, Quadrature, Reversible
 from sciml.integrate.methods import (
     ETD1,
     ETD2RK,
@@ -41,6 +41,7 @@ __all__ = [
     "AbstractTerm",
     "Adams",
     "AdamsBashforth",
+    "Backsolve",
     "Bosh3",
     "Checkpoint",
     "Chunks",
@@ -55,10 +56,12 @@ __all__ = [
     "Eager",
     "Euler",
     "Fixed",
+    "Forward",
     "Heun",
     "Midpoint",
     "ODE",
     "PID",
+    "Quadrature",
     "RK4",
     "Ralston",
     "Result",

@@ -14,6 +14,7 @@ from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import AbstractTerm
+from sciml.integrate.transforms import is_differentiated
 
 RUNNING = -1
 STRETCH = 1.0 + 1e-6
@@ -53,6 +54,10 @@ class Marks:
     stop: Tensor
     resume: Tensor
     jump: Tensor
+
+    def target(self, place: Tensor, end: Tensor) -> Tensor:
+        """The next time to be hit; the end itself, which may be differentiated, where none is left."""
+        return torch.where(place == self.stop.shape[-1] - 1, end, _at(self.stop, place))
 
 
 @final
@@ -97,7 +102,7 @@ class Stepping:
                 samples move and the step of another was not finite, it is taken again by those that move.
         """
         clock = self.clock
-        target = self.end if self.marks is None else _at(self.marks.stop, walk.place)
+        target = self.end if self.marks is None else self.marks.target(walk.place, self.end)
         reach = walk.h * STRETCH >= target - walk.tau
         tau1 = torch.where(reach, target, (walk.tau + walk.h).detach())  # gradients of times: of the two ends only
         running = walk.result < 0
@@ -106,8 +111,9 @@ class Stepping:
         t0, t1 = clock.time(walk.tau, walk.y), clock.time(tau1, walk.y)
         step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
         judged, moved, jumped = self._judge(walk, step, tau1, reach, running)
-        if tau1.requires_grad and self.marks is None:
-            judged = judged._replace(tau=torch.where(moved, tau1, walk.tau))
+        if is_differentiated(tau1) or is_differentiated(walk.tau):
+            there = torch.where(judged.tau == tau1, tau1, judged.tau)  # but for jumps, where time goes on behind tau1
+            judged = judged._replace(tau=torch.where(moved, there, walk.tau))
         if host and bool(moved.all()):
             y, carry = step.y, step.carry
         elif host and not bool(moved.any()):

@@ -13,6 +13,7 @@ from sciml.integrate.flat import leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
+from sciml.integrate.transforms import is_differentiated
 
 
 class AbstractExecutor(abc.ABC):
@@ -30,7 +31,7 @@ class Eager(AbstractExecutor):
 
     def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
-        if stepping.clock.joint and not (walk.tau.requires_grad or stepping.end.requires_grad):
+        if stepping.clock.joint and not (is_differentiated(walk.tau) or is_differentiated(stepping.end)):
             return _out_of_steps(JointWalk(stepping, walk).run(recorder, max_steps))
         compaction = _Compaction(stepping, walk, recorder)
         running = total = stepping.clock.shape[0] if stepping.clock.shape else 1

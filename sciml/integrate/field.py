@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
@@ -24,7 +25,7 @@ class FlatField:
     structure: TreeSpec | None
 
     def __call__(self, t: Tensor, y: Flat) -> Flat:
-        """f(t, y).
+        """f(t, y), in the dtype of the state also under automatic mixed precision.
 
         Raises:
             TypeError, ValueError: unless the result has the structure, shapes and dtypes of the state.
@@ -42,8 +43,10 @@ class FlatField:
                     "Return the derivative of every leaf in its place."
                 )
             slope = tuple(leaves)
+        if torch.is_autocast_enabled(leaves_of(y)[0].device.type):
+            slope = tuple(map(_in_full, slope, leaves_of(y)))
         self._check(slope, y)
-        return slope
+        return slope if self.structure is not None else slope[0]
 
     def _check(self, slope: tuple[Any, ...], y: Flat) -> None:
         for value, leaf in zip(slope, leaves_of(y), strict=True):
@@ -55,3 +58,9 @@ class FlatField:
                     f"{tuple(value.shape)} and {value.dtype}. Return the derivative of every entry, and bring "
                     "parameters and state to one dtype."
                 )
+
+
+def _in_full(slope: Any, leaf: Tensor) -> Any:
+    """What autocast computed in half precision, in that of the state."""
+    half = isinstance(slope, Tensor) and slope.dtype in (torch.float16, torch.bfloat16)
+    return slope.to(leaf.dtype) if half else slope

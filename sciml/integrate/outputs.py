@@ -15,6 +15,7 @@ from sciml.integrate.clock import Clock
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.terms import AbstractTerm
+from sciml.integrate.transforms import is_differentiated
 
 _WINDOW = 16
 """Attempts of per-sample steps whose outputs are read together."""
@@ -108,7 +109,7 @@ class TimesOutput(AbstractOutput):
         low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
         if low < high:
             record.dense = _prepared(self.method, self.term, record.attempt)
-            tau = self.tau[low:high] if self.tau.requires_grad else self.numbers[low:high]
+            tau = self.tau[low:high] if is_differentiated(self.tau) else self.numbers[low:high]
             self.pieces.append(dense_at(self.method, record, tau))
             self.passed = high
 

@@ -22,6 +22,7 @@ from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, Steps
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats
 from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.transforms import is_differentiated, is_mapped, is_transforming
 
 
 @final
@@ -125,6 +126,13 @@ class Problem:
     def _fixed_clock(self, times: Times, batch: int) -> Clock:
         if isinstance(times, Tensor) and times.ndim == 2:
             return Clock((batch,), batch, None, torch.sign(times[-1] - times[0]))
+        if isinstance(times, Tensor) and is_mapped(times):
+            if self.save.ts is not None or self.save.dense:
+                raise ValueError(
+                    "under torch.vmap over `t0` or `t1` no times between them can be kept, got SaveAt(ts=...) or "
+                    "dense=True. Keep t1=True or every=n, or give one time per sample of the batch axis."
+                )
+            return Clock((), batch, None, 1.0)  # of no meaning: nothing is read between steps
         return Clock((), batch, None, 1.0 if times[-1] > times[0] else -1.0)
 
     # Adaptive steps
@@ -135,6 +143,7 @@ class Problem:
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
         batch = len(first_leaf(self.y0))
+        self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
         marks = None if clip is None else _marks(clip, clock, tau0, tau1, self.y0)
         tolerances = pid.tolerances(self.y0, self.structure)
@@ -153,6 +162,22 @@ class Problem:
         recorder.outputs.extend([*named.values(), *self.watchers])
         walk = self.executor.run(stepping, stepping.start(tau0, self.y0), recorder, self.max_steps)
         return self._adaptive_solution(stepping, walk, named)
+
+    def _refuse_vmap(self) -> None:
+        """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
+        if not is_transforming():
+            return
+        times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
+        mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
+        if not mapped and isinstance(self.term, ODE):
+            t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
+            mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
+        if mapped:
+            raise ValueError(
+                "adaptive steps depend on values and cannot be taken under torch.vmap. Put what is mapped over on the "
+                "batch axis of `y0`: samples have steps, times and failures of their own there. Or take a fixed grid, "
+                "control=Fixed(n=...), which can be mapped."
+            )
 
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
@@ -212,7 +237,8 @@ class Problem:
         if tau.ndim == 1 and not clock.joint:
             return tau.clamp(max=high)
         # To the ends' own rounding a time may lie outside them; it means the end.
-        return torch.minimum(torch.maximum(tau, tau0[..., None]), tau1[..., None])
+        tau = torch.where(tau < tau0[..., None], tau0[..., None], tau)
+        return torch.where(tau > tau1[..., None], tau1[..., None], tau)
 
     def _adaptive_solution(self, stepping: Stepping, walk: Walk, named: dict[str, Any]) -> Solution:
         clock, save = stepping.clock, self.save
@@ -346,7 +372,7 @@ def _checked_time(name: str, t: float | Tensor, batch: int) -> float | Tensor:
         raise ValueError(f"`{name}` must be a number, 0-D or one per sample ({batch},), got shape {tuple(t.shape)}.")
     if t.is_complex():
         raise TypeError(f"`{name}` must be real, got {t.dtype}. Integrate along a real path.")
-    return t if t.ndim > 0 or t.requires_grad else float(t)
+    return t if t.ndim > 0 or is_differentiated(t) else float(t)
 
 
 def _of_groups(t: Tensor, groups: Tensor, count: int) -> Tensor:
@@ -457,7 +483,7 @@ class _Plan:
 
 def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
     """Step number of each wanted time; none where dense output must serve; an error where there is none."""
-    if isinstance(times, Tensor) or ts.ndim == 2 or ts.requires_grad:
+    if isinstance(times, Tensor) or ts.ndim == 2 or is_differentiated(ts):
         if method.has_dense:
             return []
         raise ValueError("`save.ts` needs shared times given as numbers; use save.every with per-sample times.")

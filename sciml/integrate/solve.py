@@ -13,6 +13,7 @@ from sciml.integrate.problem import Problem
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import AbstractTerm
+from sciml.integrate.transforms import is_mapped
 
 
 def solve(
@@ -59,7 +60,7 @@ def solve(
     """
     problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor)
     solution = (gradient or Direct()).solve(problem)
-    if throw and bool((solution.result != Result.SUCCESS).any()):
+    if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
         _raise_failure(solution.result, *problem.stopped)
     return solution
 
