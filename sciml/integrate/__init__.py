@@ -2,7 +2,15 @@
 
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
-from sciml.integrate.gradient import AbstractGradient, Backsolve, Checkpoint, Direct, Forward, Quadrature, Reversible
+from sciml.integrate.gradient import (
+    AbstractGradient,
+    Backsolve,
+    Checkpoint,
+    Direct,
+    Forward,
+    Quadrature,
+    Reversible,
+)
 from sciml.integrate.methods import (
     ETD1,
     ETD2RK,
@@ -10,10 +18,12 @@ from sciml.integrate.methods import (
     ETDRK4,
     RK4,
     SSPRK3,
+    AbstractExplicitRK,
     AbstractMethod,
     Adams,
     AdamsBashforth,
     Bosh3,
+    ButcherTableau,
     Dopri5,
     Dopri8,
     Euler,
@@ -37,12 +47,14 @@ __all__ = [
     "AbstractControl",
     "AbstractExecutor",
     "AbstractGradient",
+    "AbstractExplicitRK",
     "AbstractMethod",
     "AbstractTerm",
     "Adams",
     "AdamsBashforth",
     "Backsolve",
     "Bosh3",
+    "ButcherTableau",
     "Checkpoint",
     "Chunks",
     "Clip",

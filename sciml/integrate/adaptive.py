@@ -17,6 +17,8 @@ from sciml.integrate.terms import AbstractTerm
 from sciml.integrate.transforms import is_differentiated
 
 RUNNING = -1
+RESOLUTION = 2.0**-52
+"""A step below this fraction of the end time is lost in rounding."""
 STRETCH = 1.0 + 1e-6
 """A step is stretched by at most this to end where it must, so that no sliver is left."""
 
@@ -138,7 +140,7 @@ class Stepping:
         assert step.error is not None
         ratio = self.ratio(step.error, walk.y, step.y)
         dt = tau1 - walk.tau
-        stuck = dt <= 0
+        stuck = (dt <= RESOLUTION * self.end.abs()) & ~reach | (dt <= 0)
         accept = ratio <= 1
         if control.accept_at_dt_min:
             accept = accept | (dt <= control.dt_min * STRETCH) & torch.isfinite(ratio)
@@ -148,6 +150,7 @@ class Stepping:
         if control.dt_max < math.inf:
             h = h.clamp(max=control.dt_max)
         if control.accept_at_dt_min:
+            stuck = stuck | ~accept & (dt <= control.dt_min * STRETCH)
             h = h.clamp(min=control.dt_min)
         elif control.dt_min > 0:
             stuck = stuck | ~accept & (h < control.dt_min)
@@ -219,10 +222,10 @@ class Stepping:
         t1 = clock.time(tau0 + guess, y0)
         ahead = field(t1.to(real), advance(y0, sizes_of(t1 - t0, y0), (0, 1.0, ()), [slope]))
         bend = torch.maximum(speed, norm(map_leaves(torch.sub, ahead, slope)) / guess)
-        fit = torch.where(bend <= 1e-15, torch.clamp(guess * 1e-3, min=1e-6), (0.01 / bend).pow(1.0 / order))
-        h = torch.minimum(100 * guess, fit)
-        h = torch.where(torch.isfinite(h) & (h > 0), h, guess)
-        return torch.minimum(h, span).clamp(max=control.dt_max)
+        h = (0.01 / bend.clamp(min=1e-15)).pow(1.0 / order)
+        h = torch.minimum(torch.where(torch.isfinite(h), torch.minimum(100 * guess, h), guess), span)
+        h = torch.where(torch.isfinite(h), h, 1e-3 * span)  # a field that is not finite is found out by its steps
+        return h if control.dt_max == math.inf else h.clamp(max=control.dt_max)
 
     def _scaled_norm(self, y0: Flat) -> Any:
         scales = [atol + rtol * leaf.abs() for leaf, (rtol, atol) in zip(leaves_of(y0), self.tolerances, strict=True)]

@@ -48,7 +48,8 @@ class Clock:
         """As `turned`, for values (row, ...)."""
         if isinstance(self.sign, float):
             return t if self.sign == 1.0 else t * self.sign
-        return t * self.to_rows(self.sign).reshape(-1, *[1] * (t.ndim - 1))
+        signs = self.to_rows(torch.as_tensor(self.sign))
+        return t * signs.reshape(-1, *[1] * (t.ndim - 1))
 
     def time(self, tau: Tensor, y: Flat) -> Tensor:
         """Time as methods take it: 0-D or (batch, 1, ..., 1) of the rank of the first tensor."""

@@ -32,7 +32,7 @@ class Eager(AbstractExecutor):
     def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
         if stepping.clock.joint and not (is_differentiated(walk.tau) or is_differentiated(stepping.end)):
-            return _out_of_steps(JointWalk(stepping, walk).run(recorder, max_steps))
+            return out_of_steps(JointWalk(stepping, walk).run(recorder, max_steps))
         compaction = _Compaction(stepping, walk, recorder)
         running = total = stepping.clock.shape[0] if stepping.clock.shape else 1
         for _ in range(max_steps):
@@ -44,7 +44,7 @@ class Eager(AbstractExecutor):
                 break
             walk = compaction.narrowed(walk, running)
             total = len(walk.result) if walk.result.ndim else 1
-        return compaction.whole(_out_of_steps(walk))
+        return compaction.whole(out_of_steps(walk))
 
 
 @final
@@ -79,7 +79,7 @@ class Chunks(AbstractExecutor):
                 recorder.add(attempt, before, after, last=finished and i == len(records) - 1)
             if finished:
                 break
-        return _out_of_steps(walk)
+        return out_of_steps(walk)
 
 
 def default_executor(device: torch.device) -> AbstractExecutor:
@@ -87,7 +87,8 @@ def default_executor(device: torch.device) -> AbstractExecutor:
     return Eager() if device.type == "cpu" else Chunks()
 
 
-def _out_of_steps(walk: Walk) -> Walk:
+def out_of_steps(walk: Walk) -> Walk:
+    """The walk with those still running marked as failed."""
     return walk._replace(result=torch.where(walk.result == RUNNING, int(Result.MAX_STEPS), walk.result))
 
 

@@ -7,10 +7,12 @@ solution. Inside, no tree is walked: one tensor, the usual case, costs nothing.
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 Flat = Tensor | tuple[Tensor, ...]
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def flatten(y: Any) -> tuple[Flat, TreeSpec | None]:
@@ -57,3 +59,9 @@ def map_rows(function: Callable[..., Tensor], *carries: Any) -> Any:
 def beside(t: Tensor, leaf: Tensor) -> Tensor:
     """Per-sample times (batch, ...) as (batch, 1, ..., 1) of the rank of `leaf`; a shared time stays 0-D."""
     return t.reshape(-1, *[1] * (leaf.ndim - 1)) if t.ndim > 0 else t
+
+
+def real_dtype(y: Flat) -> torch.dtype:
+    """The real dtype of the state's precision."""
+    dtype = first_leaf(y).dtype
+    return _REAL.get(dtype, dtype)

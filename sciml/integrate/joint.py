@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sciml.integrate.adaptive import RUNNING, STRETCH, Attempt, Stepping, Walk
+from sciml.integrate.adaptive import RESOLUTION, RUNNING, STRETCH, Attempt, Stepping, Walk
 from sciml.integrate.flat import Flat
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
@@ -112,8 +112,9 @@ class JointWalk:
         if self.marks and accept and reach:
             h = max(h, self.h)
         h = min(h, control.dt_max)
-        stuck = dt <= 0
+        stuck = dt <= 0 or dt <= RESOLUTION * abs(self.end) and not reach
         if control.accept_at_dt_min:
+            stuck = stuck or not accept and dt <= control.dt_min * STRETCH
             h = max(h, control.dt_min)
         elif not accept and h < control.dt_min:
             stuck = True

@@ -92,6 +92,15 @@ class TimesOutput(AbstractOutput):
             self.pieces.append(map_leaves(lambda y: _lost(y).unsqueeze(1).expand(-1, missing, *y.shape[1:]), self.y0))
         return map_leaves(lambda *pieces: torch.cat(pieces, dim=1), *self.pieces)
 
+    def begun(self) -> Flat:
+        """All states before any time has passed, (batch, time, *state), for who fills them in elsewhere."""
+        self._begin()
+        return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+
+    def ended(self, states: Flat) -> None:
+        """Take the states that were filled in elsewhere."""
+        self.pieces, self.columns, self.passed = [states], [], self.tau.shape[-1]
+
     def narrow(self, rows: Tensor) -> None:
         """See `AbstractOutput.narrow`."""
         self._flush()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils._pytree import TreeSpec
 from sciml.core import State, batch_size, tree_map
 from sciml.integrate.adaptive import Marks, Stepping, Walk
 from sciml.integrate.clock import Clock
+from sciml.integrate.compiled import CompiledMethod, WholeLoop
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
@@ -58,6 +59,7 @@ class Problem:
         params: Sequence[Tensor],
         max_steps: int,
         executor: AbstractExecutor | None,
+        compile: bool,
     ) -> "Problem":
         control = _chosen_control(method, control)
         batch = batch_size("y0", y0)
@@ -67,6 +69,8 @@ class Problem:
         _check_state(flat)
         if isinstance(term, ODE):
             term = ODE(FlatField(term.f, structure))
+        if compile:
+            method = CompiledMethod(method, term, flat)
         t0, t1 = _checked_time("t0", t0, batch), _checked_time("t1", t1, batch)
         device = first_leaf(flat).device
         chosen = executor or default_executor(device)
@@ -160,7 +164,11 @@ class Problem:
             _check_dense(self.method)
             named["dense"] = DenseOutput(self.term, self.method, clock)
         recorder.outputs.extend([*named.values(), *self.watchers])
-        walk = self.executor.run(stepping, stepping.start(tau0, self.y0), recorder, self.max_steps)
+        walk = stepping.start(tau0, self.y0)
+        executor = self.executor
+        if isinstance(self.method, CompiledMethod) and WholeLoop.serves(recorder.outputs, walk, self._recorded()):
+            executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
+        walk = executor.run(stepping, walk, recorder, self.max_steps)
         return self._adaptive_solution(stepping, walk, named)
 
     def _refuse_vmap(self) -> None:
@@ -179,8 +187,22 @@ class Problem:
                 "control=Fixed(n=...), which can be mapped."
             )
 
+    def _recorded(self) -> list[Tensor]:
+        """Tensors that autograd would record the steps for."""
+        leaf = first_leaf(self.y0)
+        with torch.no_grad():
+            zero = torch.zeros((), dtype=torch.float64)
+        with torch.enable_grad():
+            slope = self.term.f(zero.to(leaf.real.dtype), self.y0)  # type: ignore[attr-defined]
+        return [*leaves_of(slope), *(t for t in (self.t0, self.t1) if isinstance(t, Tensor))]
+
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
+        if not isinstance(self.t0, Tensor) and not isinstance(self.t1, Tensor) and pid.groups is None:
+            shape = (batch,) if pid.per_sample else ()
+            sign = 1.0 if self.t1 > self.t0 else -1.0
+            t0, t1 = (torch.full(shape, sign * t, dtype=torch.float64, device=self.device) for t in (self.t0, self.t1))
+            return Clock(shape, batch, None, sign), t0, t1
         ends = [torch.as_tensor(t, dtype=torch.float64, device=self.device) for t in (self.t0, self.t1)]
         per_row = any(t.ndim > 0 for t in ends)
         if pid.groups is not None:
@@ -262,7 +284,8 @@ class Problem:
             return clock.to_rows(value).expand(clock.rows)
 
         each = self.method.stages - int(self.method.reuses_last)
-        first = 1 + int(self.method.reuses_last or stepping.control.dt0 is None) * int(stepping.control.dt0 is None)
+        chosen = stepping.control.dt0 is None  # from two evaluations, one of which the first step may reuse
+        first = 2 * chosen + (not chosen and self.method.reuses_last)
         stats = Stats(
             steps=rows(walk.accepted),
             attempts=rows(walk.tried),

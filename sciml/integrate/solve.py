@@ -29,6 +29,7 @@ def solve(
     params: Sequence[Tensor] = (),
     max_steps: int = 10_000_000,
     throw: bool = True,
+    compile: bool = False,
     executor: AbstractExecutor | None = None,
 ) -> Solution:
     """Integrate a batch of independent samples from `t0` to `t1`.
@@ -46,6 +47,8 @@ def solve(
             `Forward`. The parameters of a module are found without.
         max_steps: refuse a grid of more steps than this; give up after as many attempts.
         throw: raise if a sample fails; otherwise look at `Solution.result`.
+        compile: compile the steps (ODE terms). The first solve of a field takes some seconds; later ones of the same
+            shapes, with whatever times, tolerances and values, use the same code.
         executor: how attempts are repeated; by default what is fastest on the device.
 
     Returns:
@@ -56,9 +59,10 @@ def solve(
 
     Raises:
         ValueError, TypeError: for arguments that cannot work, before the first step.
+        CompileError: if `compile` is set and the field cannot be compiled.
         SolveError: if a sample fails and `throw` is set.
     """
-    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor)
+    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
     solution = (gradient or Direct()).solve(problem)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
         _raise_failure(solution.result, *problem.stopped)

@@ -1,6 +1,7 @@
 """`solve` on a fixed grid: output layouts, times, isolation of samples, gradients, and what is refused."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -142,7 +143,7 @@ def test_a_failing_sample_leaves_the_others_bitwise_unchanged():
 def test_manual_stepping_equals_solve():
     y0, method = start(), ETDRK4()
     carry = method.init(DECAY, 0.0, y0)
-    y = y0
+    y: Any = y0
     for i in range(4):
         step = method.step(DECAY, i * 0.25, (i + 1) * 0.25, y, carry)
         y, carry = step.y, step.carry

@@ -6,9 +6,11 @@ from sciml.integrate.methods.bosh3 import Bosh3
 from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
+from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
 from sciml.integrate.methods.reversibly import Reversibly
 from sciml.integrate.methods.step_doubling import StepDoubling
+from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
@@ -19,10 +21,12 @@ __all__ = [
     "ETDRK4",
     "RK4",
     "SSPRK3",
+    "AbstractExplicitRK",
     "AbstractMethod",
     "Adams",
     "AdamsBashforth",
     "Bosh3",
+    "ButcherTableau",
     "Dopri5",
     "Dopri8",
     "Euler",

@@ -8,12 +8,13 @@ last), the next step starts with it.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -83,7 +84,10 @@ class AbstractExplicitRK(AbstractMethod):
     def interpolate(self, dense: tuple[Flat, ...], t0: Time, t1: Time, theta: Tensor) -> Flat:
         """The state at t0 + theta (t1 - t0); see `AbstractMethod.interpolate`."""
         y0, slopes = dense[0], dense[1:]
-        dt, weights = t1 - t0, dense_weights(self._polynomials, theta)
+        dt = t1 - t0
+        if torch.compiler.is_compiling():
+            return map_leaves(lambda y, *ks: _fused(y, self._polynomials, theta, dt, ks), y0, *slopes)
+        weights = dense_weights(self._polynomials, theta)
         if theta.ndim == 1 and not (isinstance(dt, Tensor) and dt.ndim):
             return map_leaves(lambda y, *ks: _at_shared_times(y, weights * dt, ks), y0, *slopes)
         return map_leaves(lambda y, *ks: _at_own_times(y, weights, dt, ks), y0, *slopes)
@@ -114,22 +118,18 @@ def check_ode(name: str, term: AbstractTerm) -> Any:
 
 def dense_weights(polynomials: tuple[tuple[float, ...], ...], theta: Tensor) -> Tensor:
     """b_i(theta), (..., stage), from one row of coefficients of theta, theta², ... per stage."""
-    table = _polynomial_table(polynomials, theta.dtype, theta.device)
-    return theta.unsqueeze(-1).pow(_exponents(len(table), theta.dtype, theta.device)) @ table
+    exponents, table = _dense_table(polynomials, theta.dtype, theta.device)
+    return theta.unsqueeze(-1).pow(exponents) @ table
 
 
 @functools.lru_cache(maxsize=64)
-def _polynomial_table(polynomials: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Coefficients, (power, stage)."""
+def _dense_table(
+    polynomials: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The exponents 1, 2, ... and the coefficients, (power, stage)."""
     with torch.inference_mode(False):
-        return torch.tensor(polynomials, dtype=dtype, device=device).T.contiguous()
-
-
-@functools.lru_cache(maxsize=64)
-def _exponents(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """1, ..., count."""
-    with torch.inference_mode(False):
-        return torch.arange(1, count + 1, dtype=dtype, device=device)
+        exponents = torch.arange(1, len(polynomials[0]) + 1, dtype=dtype, device=device)
+        return exponents, torch.tensor(polynomials, dtype=dtype, device=device).T.contiguous()
 
 
 def _at_shared_times(y: Tensor, weights: Tensor, slopes: tuple[Tensor, ...]) -> Tensor:
@@ -146,6 +146,25 @@ def _at_own_times(y: Tensor, weights: Tensor, dt: Time, slopes: tuple[Tensor, ..
     h = (dt.reshape(-1, 1, 1) if dt.ndim else dt).to(y.dtype) if isinstance(dt, Tensor) else dt
     mixed = mixed * h
     return y.unsqueeze(1) + mixed.reshape(len(y), weights.shape[-2], *y.shape[1:])
+
+
+def _fused(
+    y: Tensor, polynomials: tuple[tuple[float, ...], ...], theta: Tensor, dt: Time, slopes: tuple[Tensor, ...]
+) -> Tensor:
+    """y + h sum_i b_i(theta) k_i, (batch, m, *state), written out for a compiler to fuse."""
+    shape = (-1, theta.shape[-1], *[1] * (y.ndim - 1))
+    total: Tensor | None = None
+    for coefficients, slope in zip(polynomials, slopes, strict=True):
+        if not any(coefficients):
+            continue
+        weight = torch.zeros_like(theta)
+        for coefficient in reversed(coefficients):
+            weight = (weight + coefficient) * theta
+        part = weight.to(y.dtype).reshape(shape) * slope.unsqueeze(1)
+        total = part if total is None else total + part
+    assert total is not None
+    h = (dt.reshape(-1, *[1] * y.ndim) if dt.ndim else dt).to(y.dtype) if isinstance(dt, Tensor) else dt
+    return y.unsqueeze(1) + h * total
 
 
 def row_of(weights: tuple[float, ...]) -> Row:
@@ -166,14 +185,14 @@ def sizes_of(dt: Time, y: Flat) -> Sizes:
     return tuple(beside(rows, leaf).to(leaf.dtype) for leaf in y)
 
 
-def advance(y: Flat, h: Sizes, row: Row, slopes: list[Flat]) -> Flat:
-    """y + h sum_j w_j k_j."""
+def advance(y: Any, h: Any, row: Row, slopes: Sequence[Any]) -> Any:
+    """y + h sum_j w_j k_j, of flat states; `h` as `sizes_of` gives it."""
     if row is None:
         return y
     first, weight, rest = row
     if isinstance(y, tuple):
         sizes = h if isinstance(h, tuple) else (h,) * len(y)
-        return tuple(advance(leaf, sizes[i], row, [k[i] for k in slopes]) for i, leaf in enumerate(y))  # type: ignore[misc]
+        return tuple(advance(leaf, sizes[i], row, [k[i] for k in slopes]) for i, leaf in enumerate(y))
     total = slopes[first]
     for j, ratio in rest:
         total = torch.add(total, slopes[j], alpha=ratio)
@@ -182,13 +201,13 @@ def advance(y: Flat, h: Sizes, row: Row, slopes: list[Flat]) -> Flat:
     return torch.add(y, total, alpha=weight * h)
 
 
-def weighted_sum(h: Sizes, row: Row, slopes: list[Flat]) -> Flat:
+def weighted_sum(h: Any, row: Row, slopes: Sequence[Any]) -> Any:
     """h sum_j w_j k_j."""
     assert row is not None
     first, weight, rest = row
     if isinstance(slopes[0], tuple):
         sizes = h if isinstance(h, tuple) else (h,) * len(slopes[0])
-        return tuple(weighted_sum(size, row, [k[i] for k in slopes]) for i, size in enumerate(sizes))  # type: ignore[misc]
+        return tuple(weighted_sum(size, row, [k[i] for k in slopes]) for i, size in enumerate(sizes))
     total = slopes[first]
     for j, ratio in rest:
         total = torch.add(total, slopes[j], alpha=ratio)
@@ -203,13 +222,14 @@ class _StageTimes:
 
     def __init__(self, t0: Time, t1: Time, y: Flat, nodes: tuple[float, ...] = ()) -> None:
         leaf = first_leaf(y)
-        dtype, device = leaf.dtype.to_real(), leaf.device
+        dtype, device = real_dtype(leaf), leaf.device
         self._dtype, self._device = dtype, device
         self._ends = (t0, t1)
         dt = t1 - t0
         self.size = sizes_of(dt, y)
         if isinstance(dt, Tensor):
-            table = _node_tensor(nodes, dt.ndim, device)
+            make = _node_tensor.__wrapped__ if torch.compiler.is_compiling() else _node_tensor
+            table = make(nodes, dt.ndim, device)
             made = (t0 + table * dt).to(dtype).unbind(0) if nodes else ()
         elif device.type == "cpu":
             made = torch.tensor([t0 + c * dt for c in nodes], dtype=dtype).unbind(0) if nodes else ()
@@ -219,12 +239,11 @@ class _StageTimes:
 
     def __call__(self, c: float) -> Tensor:
         if c not in self._made:
-            t = self._ends[int(c)]
-            self._made[c] = (
-                t.to(self._dtype)
-                if isinstance(t, Tensor)
-                else torch.full((), t, dtype=self._dtype, device=self._device)
-            )
+            t: Any = self._ends[int(c)]
+            if isinstance(t, Tensor):
+                self._made[c] = t.to(self._dtype)
+            else:
+                self._made[c] = torch.full((), t, dtype=self._dtype, device=self._device)
         return self._made[c]
 
 
