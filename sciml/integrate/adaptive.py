@@ -17,8 +17,8 @@ from sciml.integrate.terms import AbstractTerm
 from sciml.integrate.transforms import is_differentiated
 
 RUNNING = -1
-RESOLUTION = 2.0**-52
-"""A step below this fraction of the end time is lost in rounding."""
+RESOLUTION = 2.0**-49
+"""A step below this fraction of the time is lost in rounding: a few units in the last place."""
 STRETCH = 1.0 + 1e-6
 """A step is stretched by at most this to end where it must, so that no sliver is left."""
 
@@ -58,8 +58,9 @@ class Marks:
     jump: Tensor
 
     def target(self, place: Tensor, end: Tensor) -> Tensor:
-        """The next time to be hit; the end itself, which may be differentiated, where none is left."""
-        return torch.where(place == self.stop.shape[-1] - 1, end, _at(self.stop, place))
+        """The next time to be hit; the end itself, which may be differentiated, where none is left before it."""
+        stop = _at(self.stop, place)
+        return torch.where(stop >= end, end, stop)
 
 
 @final
@@ -121,7 +122,8 @@ class Stepping:
         elif host and not bool(moved.any()):
             y, carry = walk.y, walk.carry
         else:
-            if host and torch.is_grad_enabled() and not _finite(step.y):
+            assert step.error is not None
+            if host and torch.is_grad_enabled() and not (_finite(step.y) and _finite(step.error)):
                 t1 = clock.time(torch.where(moved, tau1, walk.tau), walk.y)
                 step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
             y = map_leaves(lambda new, old: clock.choose(moved, new, old), step.y, walk.y)
@@ -140,7 +142,10 @@ class Stepping:
         assert step.error is not None
         ratio = self.ratio(step.error, walk.y, step.y)
         dt = tau1 - walk.tau
-        stuck = (dt <= RESOLUTION * self.end.abs()) & ~reach | (dt <= 0)
+        now = walk.tau.abs()
+        # Behind t0 = 0 any step can be resolved. If the field is not finite there, no size will help.
+        scale = torch.where(torch.isfinite(ratio), now, torch.maximum(now, self.end.abs()))
+        stuck = (dt <= RESOLUTION * scale) & ~reach | (dt <= 0)
         accept = ratio <= 1
         if control.accept_at_dt_min:
             accept = accept | (dt <= control.dt_min * STRETCH) & torch.isfinite(ratio)
@@ -192,7 +197,7 @@ class Stepping:
         return self._norm(scaled[0] if isinstance(y0, Tensor) else tuple(scaled))
 
     def subset(self, rows: Tensor) -> "Stepping":
-        """The same for some of the samples only."""
+        """The same for some of the samples only; for tolerances that are not of each sample's own."""
         marks = self.marks
         if marks is not None and len(marks.stop) > 1:
             marks = Marks(marks.stop[rows], marks.resume[rows], marks.jump[rows])
@@ -211,7 +216,7 @@ class Stepping:
         """
         control, clock, span = self.control, self.clock, self.end - tau0
         if control.dt0 is not None:
-            return torch.full_like(span, control.dt0)
+            return torch.full_like(span, min(control.dt0, control.dt_max))
         norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
         real = first_leaf(y0).dtype.to_real()
         t0 = clock.time(tau0, y0)

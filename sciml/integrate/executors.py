@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.adaptive import RUNNING, Stepping, Walk
+from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
 from sciml.integrate.flat import leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
@@ -68,13 +68,17 @@ class Chunks(AbstractExecutor):
         """See `AbstractExecutor.run`."""
         done = 0
         while done < max_steps:
-            records = []
-            for _ in range(min(self.attempts, max_steps - done)):
-                before = walk.tau
-                walk, attempt = stepping.attempt(walk)
-                records.append((attempt, before, walk.tau))
-                done += 1
-            finished = not bool((walk.result < 0).any())
+            start, count = walk, min(self.attempts, max_steps - done)
+            walk, records = _tried(stepping, start, count, host=False)
+            told = [attempt.accept for attempt, _, _ in records] if stepping.clock.joint and recorder.outputs else []
+            flags = [(walk.result < 0).any(), _spoilt(records), *told]
+            running, spoilt, *accepts = torch.stack([torch.as_tensor(flag) for flag in flags]).tolist()
+            if spoilt:
+                walk, records = _tried(stepping, start, count, host=True)
+            if accepts:
+                records = [(a._replace(accept=ok), *times) for (a, *times), ok in zip(records, accepts, strict=True)]
+            done += count
+            finished = not running
             for i, (attempt, before, after) in enumerate(records):
                 recorder.add(attempt, before, after, last=finished and i == len(records) - 1)
             if finished:
@@ -85,6 +89,27 @@ class Chunks(AbstractExecutor):
 def default_executor(device: torch.device) -> AbstractExecutor:
     """Attempts one by one on the CPU, in chunks elsewhere."""
     return Eager() if device.type == "cpu" else Chunks()
+
+
+def _tried(
+    stepping: Stepping, walk: Walk, count: int, *, host: bool
+) -> tuple[Walk, list[tuple[Attempt, Tensor, Tensor]]]:
+    """The walk after some attempts, and each with the times before and after it."""
+    records = []
+    for _ in range(count):
+        before = walk.tau
+        walk, attempt = stepping.attempt(walk, host=host)
+        records.append((attempt, before, walk.tau))
+    return walk, records
+
+
+def _spoilt(records: list[tuple[Attempt, Tensor, Tensor]]) -> Tensor:
+    """Whether rejected steps that are not finite would turn recorded gradients to NaN."""
+    steps = [attempt.step for attempt, _, _ in records]
+    leaves = [leaf for step in steps for part in (step.y, step.error) for leaf in leaves_of(part)]  # type: ignore[arg-type]
+    if not any(leaf.requires_grad for leaf in leaves):
+        return records[0][1].new_zeros((), dtype=torch.bool)
+    return ~torch.isfinite(torch.stack([leaf.detach().abs().sum() for leaf in leaves])).all()
 
 
 def out_of_steps(walk: Walk) -> Walk:
@@ -99,6 +124,9 @@ class _Compaction:
         clock = stepping.clock
         self.stepping, self.recorder = stepping, recorder
         self.allowed = stepping.control.compact and bool(clock.shape) and clock.groups is None and not recorder.all_rows
+        for leaf, tolerances in zip(leaves_of(walk.y), stepping.tolerances, strict=True):
+            own = [isinstance(tol, Tensor) and tol.ndim == leaf.ndim and len(tol) > 1 for tol in tolerances]
+            self.allowed = self.allowed and not any(own)  # else tolerances would have to be narrowed too
         self.rows: Tensor | None = None
         self.kept: Walk = walk
 

@@ -112,7 +112,8 @@ class JointWalk:
         if self.marks and accept and reach:
             h = max(h, self.h)
         h = min(h, control.dt_max)
-        stuck = dt <= 0 or dt <= RESOLUTION * abs(self.end) and not reach
+        scale = abs(self.tau) if finite else max(abs(self.tau), abs(self.end))
+        stuck = dt <= 0 or dt <= RESOLUTION * scale and not reach
         if control.accept_at_dt_min:
             stuck = stuck or not accept and dt <= control.dt_min * STRETCH
             h = max(h, control.dt_min)

@@ -141,7 +141,8 @@ class TimesOutput(AbstractOutput):
             return
         for record in window:
             record.dense = _prepared(self.method, self.term, record.attempt)
-        values, hit = dense_in(self.method, self.clock, window, self.tau[..., low:high])
+        tau = self.tau[..., low:high]
+        values, hit = dense_in(self.method, self.clock, window, tau if tau.ndim == 1 else self.clock.to_rows(tau))
         for i in range(high - low):
             self._put(low + i, map_leaves(lambda value, i=i: value[:, i], values), hit[:, i])
 
@@ -190,13 +191,17 @@ def dense_at(method: AbstractMethod, record: _Record, tau: Tensor | list[float])
 def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: Tensor) -> tuple[Flat, Tensor]:
     """The dense output over consecutive attempts of per-sample or grouped steps, and where it is valid.
 
+    Args:
+        method, clock, window: whose attempts.
+        tau: (time,) or (row, time).
+
     Returns:
         (rows, time, *state), and (rows, time): whether the time lies within the window.
     """
     times = [window[0].before, *(record.after for record in window)]
     rows = clock.rows
     ends = torch.stack([clock.to_rows(torch.as_tensor(t)).expand(rows) for t in times], dim=1)
-    wanted = (tau if tau.ndim == 1 else clock.to_rows(tau)).expand(rows, -1).contiguous()
+    wanted = tau.expand(rows, -1).contiguous()
     index = torch.searchsorted(ends.detach(), wanted.detach()) - 1  # tau in (ends[i], ends[i + 1]]
     hit = (index >= 0) & (index < len(window))
     index = index.clamp(0, len(window) - 1)
@@ -302,10 +307,13 @@ class DenseOutput(AbstractOutput):
 
     def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
         """States at tau, (time,) or (batch, time), and whether each lies within what was solved."""
-        if not self.clock.joint:
-            first = self.clock.to_rows(torch.as_tensor(self.records[0].before))[:, None]
-            last = self.clock.to_rows(torch.as_tensor(self.records[-1].after))[:, None]
-            rows = tau.expand(len(first), -1)
+        if not self.records:
+            raise ValueError("no step was accepted, so there is no solution between t0 and t1. See `Solution.result`.")
+        if not self.clock.joint or tau.ndim == 2:
+            ends = (self.records[0].before, self.records[-1].after)
+            first, last = (self.clock.to_rows(torch.as_tensor(t, dtype=torch.float64)) for t in ends)
+            first, last = (t.to(tau.device).expand(self.clock.rows)[:, None] for t in (first, last))
+            rows = tau.expand(self.clock.rows, -1)
             inside = (rows >= first) & (rows <= last)
             nudged = torch.where(rows == first, torch.nextafter(rows, last.expand_as(rows)), rows)
             values, _ = dense_in(self.method, self.clock, self.records, nudged)

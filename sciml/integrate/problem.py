@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec
 
 from sciml.core import State, batch_size, tree_map
+from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import Marks, Stepping, Walk
 from sciml.integrate.clock import Clock
 from sciml.integrate.compiled import CompiledMethod, WholeLoop
@@ -71,6 +72,7 @@ class Problem:
             term = ODE(FlatField(term.f, structure))
         if compile:
             method = CompiledMethod(method, term, flat)
+        check_whole("max_steps", max_steps, 1)
         t0, t1 = _checked_time("t0", t0, batch), _checked_time("t1", t1, batch)
         device = first_leaf(flat).device
         chosen = executor or default_executor(device)
@@ -198,6 +200,7 @@ class Problem:
 
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
+        _check_ends(self.t0, self.t1)
         if not isinstance(self.t0, Tensor) and not isinstance(self.t1, Tensor) and pid.groups is None:
             shape = (batch,) if pid.per_sample else ()
             sign = 1.0 if self.t1 > self.t0 else -1.0
@@ -247,7 +250,7 @@ class Problem:
         tau = clock.sign[:, None] * ts if isinstance(clock.sign, Tensor) else clock.turned(ts)
         low, high = tau0.detach(), tau1.detach()
         if tau.ndim == 1 and not clock.joint:
-            low, high = low.min(), high.max()
+            low, high = low.max(), high.min()
         values, low, high = tau.detach(), low[..., None], high[..., None]
         slack = 1e-9 * (high - low) + 5e-7 * torch.maximum(low.abs(), high.abs())
         sorted_within = (values[..., :1] >= low - slack).all() & (values[..., -1:] <= high + slack).all()
@@ -305,6 +308,9 @@ class Problem:
         if self.save.fn is None:
             return restore(states, self.structure)
         columns = []
+        if ts.shape[-1] == 0:  # `fn` of the initial state tells the shape
+            one = self._viewed(beside(ts.new_zeros(ts.shape[:-1]).to(self.device), first_leaf(self.y0)), self.y0)
+            return tree_map(lambda leaf: leaf.new_zeros(len(leaf), 0, *leaf.shape[1:]), one)
         for j in range(ts.shape[-1]):
             y = map_leaves(lambda leaf, j=j: leaf[:, j], states)
             columns.append(self._viewed(beside(ts[..., j].to(self.device), first_leaf(y)), y))
@@ -337,6 +343,10 @@ class _Function:
 
     def __call__(self, t: Tensor) -> Any:
         times = t.reshape(1) if t.ndim == 0 else t
+        if times.ndim > 2 or times.ndim == 2 and len(times) != self.clock.rows:
+            raise ValueError(
+                f"`t` must be a number, (time,) or (batch, time) with batch {self.clock.rows}, got {tuple(t.shape)}."
+            )
         if isinstance(self.clock.sign, Tensor) and times.ndim == 1:
             times = times.expand(self.clock.rows, -1)
         values, inside = self.output.at(self.clock.turned_rows(times))
@@ -398,11 +408,27 @@ def _checked_time(name: str, t: float | Tensor, batch: int) -> float | Tensor:
     return t if t.ndim > 0 or is_differentiated(t) else float(t)
 
 
+def _check_ends(t0: float | Tensor, t1: float | Tensor) -> None:
+    """Raise unless all samples have somewhere to go."""
+    if not isinstance(t0, Tensor) and not isinstance(t1, Tensor):
+        good = math.isfinite(t0) and math.isfinite(t1) and t0 != t1
+    else:
+        length = torch.as_tensor(t1).detach().double() - torch.as_tensor(t0).detach().double()
+        good = bool((torch.isfinite(length) & (length != 0)).all())
+    if not good:
+        raise ValueError(
+            f"`t0` and `t1` must be finite and differ, for every sample, got t0={t0}, t1={t1}. "
+            "Leave out samples that have nowhere to go."
+        )
+
+
 def _of_groups(t: Tensor, groups: Tensor, count: int) -> Tensor:
     """The time of each group, which its rows must share."""
     if t.ndim == 0:
         return t
-    each = t.new_zeros(count).index_copy(0, groups, t)
+    row = torch.arange(len(groups), device=groups.device)
+    first = row.new_zeros(count).scatter_reduce(0, groups, row, "amin", include_self=False)
+    each = t[first]  # of one row only, so that gradients are not counted once per row
     if bool((each[groups] != t).any()):
         raise ValueError("`t0` and `t1` must be equal within a group, for its rows take joint steps.")
     return each
@@ -413,12 +439,12 @@ def _marks(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> Ma
     real = first_leaf(y0).dtype.to_real()
     low, high = (t.detach().reshape(-1, 1) for t in (tau0, tau1))
     stops, resumes, jumps = [], [], []
-    for times, jump in ((clip.stops, False), (clip.jumps, True)):
+    for times, jump in ((clip.jumps, True), (clip.stops, False)):
         if times is None:
             continue
-        rows = times.to(low.device, torch.float64).expand(max(len(low), 1 if times.ndim == 1 else len(times)), -1)
-        if len(rows) not in (1, len(low)):
+        if times.ndim == 2 and len(times) not in (1, len(low)):
             raise ValueError(f"stops and jumps must have one row per clock ({len(low)}), got {tuple(times.shape)}.")
+        rows = times.to(low.device, torch.float64).expand(len(low), -1)
         tau = clock.turned_rows(rows) if not isinstance(clock.sign, Tensor) else rows * clock.sign[:, None]
         before = torch.nextafter(tau.to(real), torch.tensor(-math.inf, dtype=real)).double() if jump else tau
         after = torch.nextafter(tau.to(real), torch.tensor(math.inf, dtype=real)).double() if jump else tau
@@ -427,7 +453,12 @@ def _marks(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> Ma
         resumes.append(torch.where(inside, after, math.inf))
         jumps.append(torch.full_like(tau, jump, dtype=torch.bool))
     stop, resume, jump = (torch.cat(parts, dim=1) for parts in (stops, resumes, jumps))
-    stop, order = torch.sort(stop, dim=1)
+    stop, order = torch.sort(stop, dim=1, stable=True)
+    resume, jump = resume.gather(1, order), jump.gather(1, order)
+    again = stop[:, 1:] <= resume.cummax(dim=1).values[:, :-1]  # given twice, or as a jump too
+    stop[:, 1:] = torch.where(again, math.inf, stop[:, 1:])
+    resume[:, 1:] = torch.where(again, math.inf, resume[:, 1:])
+    stop, order = torch.sort(stop, dim=1, stable=True)
     resume, jump = resume.gather(1, order), jump.gather(1, order)
     stop, resume = torch.minimum(stop, high), torch.minimum(resume, high)
     stop, resume = torch.cat([stop, high], dim=1), torch.cat([resume, high], dim=1)

@@ -28,8 +28,8 @@ class Clip(AbstractControl):
     """
 
     inner: PID = field(default_factory=PID)
-    stops: Float[Tensor, "*batch count"] | None = None
-    jumps: Float[Tensor, "*batch count"] | None = None
+    stops: Float[Tensor, "*stop_batch stop"] | None = None
+    jumps: Float[Tensor, "*jump_batch jump"] | None = None
 
     def __post_init__(self) -> None:
         if self.stops is None and self.jumps is None:
@@ -39,4 +39,4 @@ class Clip(AbstractControl):
             if times is not None:
                 if times.ndim not in (1, 2):
                     raise ValueError(f"`{name}` must have shape (count,) or (batch, count), got {tuple(times.shape)}.")
-                check_finite(name, torch.nan_to_num(times) if times.ndim == 2 else times)
+                check_finite(name, times.where(~torch.isnan(times), 0.0) if times.ndim == 2 else times)

@@ -103,6 +103,9 @@ class PID(AbstractControl):
         """(rtol, atol) per tensor of the state."""
         count = len(leaves_of(y))
         rtol, atol = (_per_leaf(name, getattr(self, name), count, structure) for name in ("rtol", "atol"))
+        # An entry that is and stays 0 has no error: 0 / tiny, where 0 / 0 would pass for a failure.
+        tiny = torch.finfo(leaves_of(y)[0].dtype).tiny
+        atol = [a.clamp(min=tiny) if isinstance(a, Tensor) else max(a, tiny) for a in atol]
         return tuple(zip(rtol, atol, strict=True))
 
     def factor(self, ratio: Tensor, memory: tuple[Tensor, ...], accepted: Tensor, order: int) -> Tensor:
