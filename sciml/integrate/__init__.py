@@ -1,5 +1,7 @@
 """The integrator layer: terms, methods, step control, output, solve."""
 
+from sciml.integrate.backends import AbstractBackend, TorchDiffEq
+from sciml.integrate.compilable import CompileError
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
 from sciml.integrate.gradient import (
@@ -44,6 +46,7 @@ from sciml.integrate.solve import solve
 from sciml.integrate.terms import ODE, AbstractTerm, SemiLinear
 
 __all__ = [
+    "AbstractBackend",
     "AbstractControl",
     "AbstractExecutor",
     "AbstractGradient",
@@ -58,6 +61,7 @@ __all__ = [
     "Checkpoint",
     "Chunks",
     "Clip",
+    "CompileError",
     "Direct",
     "Dopri5",
     "Dopri8",
@@ -88,6 +92,7 @@ __all__ = [
     "Step",
     "StepDoubling",
     "ThreeEighths",
+    "TorchDiffEq",
     "Tsit5",
     "Vern7",
     "phi",

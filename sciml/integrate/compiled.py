@@ -4,70 +4,89 @@ Times reach the graph as tensors, so that a new time is no new graph. Compiled c
 and used again by every later solve of that field.
 """
 
+import functools
+import itertools
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sciml.integrate.adaptive import Attempt, Stepping, Walk
+from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
 from sciml.integrate.executors import AbstractExecutor, out_of_steps
 from sciml.integrate.field import FlatField
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput
 from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.transforms import is_transforming
 
 _MOST_TIMES = 32
 """Above this many wanted times, looking at all of them in every attempt costs more than leaving the graph."""
 _Key = tuple[Any, ...]
-_kept: "weakref.WeakKeyDictionary[Any, dict[_Key, Callable[..., Any]]]" = weakref.WeakKeyDictionary()
-
-
-class CompileError(RuntimeError):
-    """The field cannot be compiled; the message says what stands in the way and what to do."""
+_kept: "weakref.WeakKeyDictionary[Any, dict[_Key, _Compiled]]" = weakref.WeakKeyDictionary()
+_numbers = itertools.count()
 
 
 @final
 class CompiledMethod(AbstractMethod):
-    """A method whose steps run as one compiled graph; everything else is the method's own.
+    """A method whose steps run as one compiled graph; everything else is the method's own. Made for one solve.
 
     Args:
         method: the method.
         term: what it will step.
-        y0: a state of the shapes to come.
+        y0: the initial state.
 
     Raises:
-        CompileError: if the field cannot be compiled.
+        CompileError: if terms or states of this kind cannot be compiled.
     """
 
     def __init__(self, method: AbstractMethod, term: AbstractTerm, y0: Flat) -> None:
-        check_compilable(term, y0)
+        check_kind(term, y0)
         self.method = method
-        self.order, self.stages = method.order, method.stages  # type: ignore[misc]
-        self.has_error, self.error_order = method.has_error, method.error_order  # type: ignore[misc]
-        self.has_dense, self.dense_order = method.has_dense, method.dense_order  # type: ignore[misc]
-        self.reuses_last = method.reuses_last  # type: ignore[misc]
-        self._step = kept(term, ("step", method), _step)
+        for name in AbstractMethod.__annotations__:
+            setattr(self, name, getattr(method, name))
+        self._step = kept(term, ("step", method), y0, _step)
+        self._recorded = False
 
-    def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
+    def init(self, term: Any, t0: Time, y0: Flat) -> Any:
         """See `AbstractMethod.init`."""
-        return self.method.init(term, t0, y0)
-
-    def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
-        """See `AbstractMethod.step`."""
-        if not isinstance(t0, Tensor):
-            t0, t1 = torch.tensor((t0, t1), dtype=torch.float64, device=first_leaf(y).device).unbind()
-        with naming_obstacles():
-            return Step(*self._step(self.method, term, t0, t1, y, carry))
+        if is_transforming() or forward_ad._current_level >= 0:
+            raise CompileError(
+                "compile=True is differentiated in reverse by autograd only, not by torch.func, vmap or forward mode. "
+                "Pass compile=False."
+            )
+        carry = self.method.init(term, t0, y0)
+        if torch.is_grad_enabled():  # then what comes after the first step requires a gradient if the field does
+            slope = carry if self.method.reuses_last else term.f(_first_time(t0, y0), y0)
+            self._recorded = any(leaf.requires_grad for leaf in tree_leaves((slope, y0)) if isinstance(leaf, Tensor))
+        return carry
 
     def slope(self, carry: Any) -> Flat:
         """See `AbstractMethod.slope`."""
         return self.method.slope(carry)
+
+    def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
+        """See `AbstractMethod.step`."""
+        leaf = first_leaf(y)
+        if not isinstance(t0, Tensor):
+            t0, t1 = torch.tensor((t0, t1), dtype=torch.float64, device=leaf.device).unbind()
+        # The first state comes as all later ones do: one graph less.
+        if not torch.is_grad_enabled():
+            y, carry = map_leaves(torch.detach, y), map_rows(torch.detach, carry)
+        elif self._recorded and not leaf.requires_grad:
+            y = map_leaves(lambda x: x.detach().requires_grad_(), y)
+        return Step(*self._step(term, t0, y, (self.method, term, t0, t1, y, _apart(carry, y))))
+
+    def step_back(self, term: Any, t0: Time, t1: Time, y1: Flat, carry1: Any) -> tuple[Flat, Any]:
+        """See `AbstractMethod.step_back`."""
+        return self.method.step_back(term, t0, t1, y1, carry1)
 
     def prepare_dense(self, term: Any, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """See `AbstractMethod.prepare_dense`."""
@@ -78,29 +97,78 @@ class CompiledMethod(AbstractMethod):
         return self.method.interpolate(dense, t0, t1, theta)
 
 
+def eager_of(method: AbstractMethod) -> AbstractMethod:
+    """The method itself, as it is when nothing is compiled."""
+    return method.method if isinstance(method, CompiledMethod) else method
+
+
+def _first_time(t0: Time, y0: Flat) -> Tensor:
+    return torch.as_tensor(t0, dtype=torch.float64, device=first_leaf(y0).device).to(real_dtype(y0))
+
+
+def _apart(carry: Any, y: Flat) -> Any:
+    """The carry, with copies of what is the state itself: the same tensor twice would be another graph."""
+    own = leaves_of(y)
+    return tree_map(lambda leaf: leaf.clone() if any(leaf is x for x in own) else leaf, carry)
+
+
 def _step(method: AbstractMethod, term: AbstractTerm, t0: Tensor, t1: Tensor, y: Flat, carry: Any) -> tuple[Any, ...]:
     return tuple(method.step(term, t0, t1, y, carry))
 
 
-def kept(term: AbstractTerm, key: _Key, function: types.FunctionType | Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled for this field: the same object whenever it is asked for again.
+def _detached(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
-    Every field gets a code object of its own, because what was compiled is looked up, and limited in number, per code
-    object.
-    """
+
+@final
+class _Compiled:
+    """A function of a term, compiled. Before anything new is compiled, the field is looked at."""
+
+    def __init__(self, function: types.FunctionType) -> None:
+        # A code object of its own, because what was compiled is looked up, and limited in number, per code object.
+        name = f"{function.__name__}_{next(_numbers)}"
+        own = types.FunctionType(function.__code__.replace(co_name=name), function.__globals__, name)
+        self._function = torch.compile(own, fullgraph=True, dynamic=False, backend=self._backend)
+        self._where: Any = None
+        self._first: dict[str, Any] | None = None
+
+    def __call__(self, term: AbstractTerm, t: Tensor, y: Flat, arguments: tuple[Any, ...]) -> Any:
+        """The function of these arguments; the field may be evaluated at (t, y)."""
+        self._where = where = term, t.detach(), map_leaves(torch.detach, y), torch.is_grad_enabled()
+        if self._first is None:
+            check_field(*where)
+            self._first = numbers_of(term)
+        try:
+            with naming_obstacles(self._first, *where):
+                return self._function(*arguments)
+        finally:
+            self._where = None  # the field is not held
+
+    def _backend(self, graph: Any, inputs: Any) -> Any:
+        check_field(*self._where)
+        return torch._dynamo.lookup_backend("inductor")(graph, inputs)
+
+
+def kept(term: AbstractTerm, key: _Key, y: Flat, function: types.FunctionType) -> _Compiled:
+    """`function` compiled for this field and states like `y`: the same object whenever it is asked for again."""
     field = term.f.f if isinstance(term, ODE) and isinstance(term.f, FlatField) else term
-    owner = field if isinstance(field, nn.Module) else getattr(field, "__code__", field)
-    owner = getattr(owner, "__func__", owner)
-    try:
-        mine = _kept.setdefault(owner, {})
-    except TypeError:  # cannot be referred to weakly
-        mine = {}
+    mine = _kept.setdefault(_owner(field), {})
+    key = (*key, *((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves_of(y)))
     if key not in mine:
-        assert isinstance(function, types.FunctionType)
-        code = function.__code__.replace(co_name=f"{function.__name__}_{len(_kept)}_{len(mine)}")
-        own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
-        mine[key] = torch.compile(own, fullgraph=True, dynamic=False)
+        mine[key] = _Compiled(function)
     return mine[key]
+
+
+def _owner(field: Any) -> Any:
+    """What lives as long as the field, or its code, does. Captured values are told apart by what was compiled."""
+    if isinstance(field, nn.Module):
+        return field
+    if isinstance(field, functools.partial):
+        return _owner(field.func)
+    if isinstance(field, types.MethodType):
+        return _owner(field.__self__ if isinstance(field.__self__, nn.Module) else field.__func__)
+    code = getattr(field, "__code__", None) or getattr(type(field).__call__, "__code__", None)
+    return code or type(field)
 
 
 @final
@@ -128,14 +196,17 @@ class WholeLoop(AbstractExecutor):
         assert output is None or isinstance(output, TimesOutput)
         tau = output.tau if output is not None else walk.tau.new_zeros(0)
         kept_states = output.begun() if output is not None else None
-        loop = kept(self.term, ("loop", stepping.method, output is None, stepping.clock.shape), _loop)
+        key = ("loop", stepping.method, output is None, stepping.clock.shape)
+        loop = kept(self.term, key, walk.y, _loop)
         tolerances = tuple(
             (torch.as_tensor(r, dtype=torch.float64), torch.as_tensor(a, dtype=torch.float64))
             for r, a in stepping.tolerances
         )
-        with naming_obstacles(), torch.no_grad():
-            most = torch.tensor(max_steps)
-            walk, states = loop(replace(stepping, tolerances=tolerances), walk, tau, kept_states, most)
+        stepping, most = replace(stepping, tolerances=tolerances), torch.tensor(max_steps)
+        t0 = stepping.clock.time(walk.tau, walk.y)
+        walk, kept_states = tree_map(_detached, (walk, kept_states))
+        with torch.no_grad():
+            walk, states = loop(self.term, t0, walk.y, (stepping, walk, tau, kept_states, most))
         if output is not None:
             output.ended(states)
         return out_of_steps(walk)
@@ -176,38 +247,3 @@ def _filled(stepping: Stepping, before: Walk, after: Walk, done: Attempt, wanted
         return torch.where(rows.reshape(*rows.shape, *[1] * (old.ndim - 2)), new, old).contiguous()
 
     return map_leaves(choose, values, states)
-
-
-class naming_obstacles:
-    """Turns what the compiler says about a field into what to do about it."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if error is None or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            return
-        text = str(error)
-        if "compiler" in text.lower() and "InvalidCxxCompiler" in f"{type(error).__name__}{text}":
-            raise CompileError(
-                "compile=True needs a C++ compiler, and none was found. Install one (e.g. g++), or pass compile=False."
-            ) from error
-        first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-        raise CompileError(
-            f"the field cannot be compiled as one graph: {first.strip()} Keep Python side effects, prints, data-dependent "
-            "branches and reads of tensor values out of it, or pass compile=False."
-        ) from error
-
-
-def check_compilable(term: AbstractTerm, y0: Flat) -> None:
-    """Refuse by name what is known not to compile, before anything is compiled."""
-    if not isinstance(term, ODE):
-        raise CompileError(
-            f"compile=True serves ODE terms, got {type(term).__name__}: its transforms and complex numbers gain nothing "
-            "by it. Pass compile=False."
-        )
-    if any(leaf.is_complex() for leaf in leaves_of(y0)):
-        raise CompileError(
-            "compile=True cannot generate code for complex states. Keep real and imaginary parts as two channels "
-            "(torch.view_as_real), or pass compile=False."
-        )

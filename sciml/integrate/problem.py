@@ -13,12 +13,12 @@ from sciml.core import State, batch_size, tree_map
 from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import Marks, Stepping, Walk
 from sciml.integrate.clock import Clock
-from sciml.integrate.compiled import CompiledMethod, WholeLoop
+from sciml.integrate.compiled import CompiledMethod, WholeLoop, eager_of
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
-from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, restore
+from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
@@ -33,7 +33,7 @@ class Problem:
     """A checked call of `solve`."""
 
     term: AbstractTerm
-    method: AbstractMethod
+    method: Any
     y0: Flat
     structure: TreeSpec | None
     t0: float | Tensor
@@ -51,7 +51,7 @@ class Problem:
     @staticmethod
     def make(
         term: AbstractTerm,
-        method: AbstractMethod,
+        method: Any,
         y0: State,
         t0: float | Tensor,
         t1: float | Tensor,
@@ -106,7 +106,7 @@ class Problem:
             at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._start(times)), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
-            _check_dense(self.method)
+            _check_dense(eager_of(self.method))
             output = DenseOutput(self.term, self.method, clock)
             recorder.outputs.append(output)
             dense = _Function(output, clock, self.structure)
@@ -148,6 +148,8 @@ class Problem:
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
+        if isinstance(self.method, CompiledMethod):
+            pid = replace(pid, compact=False)  # fewer rows would be another graph
         batch = len(first_leaf(self.y0))
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
@@ -157,19 +159,21 @@ class Problem:
         stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
         recorder, named = Recorder(), {}
         if self.save.ts is not None:
-            _check_dense(self.method)
+            _check_dense(eager_of(self.method))
             tau = self._wanted(self.save.ts, clock, tau0, tau1)
             named["ts"] = TimesOutput(self.term, self.method, clock, tau, tau0, self.y0)
         if self.save.every is not None:
             named["steps"] = StepsOutput(clock, self.save.every)
         if self.save.dense:
-            _check_dense(self.method)
+            _check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
         recorder.outputs.extend([*named.values(), *self.watchers])
         walk = stepping.start(tau0, self.y0)
         executor = self.executor
-        if isinstance(self.method, CompiledMethod) and WholeLoop.serves(recorder.outputs, walk, self._recorded()):
-            executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
+        if isinstance(self.method, CompiledMethod):
+            recorded = self._recorded(clock.time(tau0, self.y0))
+            if clock.groups is None and WholeLoop.serves(recorder.outputs, walk, recorded):
+                executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
         walk = executor.run(stepping, walk, recorder, self.max_steps)
         return self._adaptive_solution(stepping, walk, named)
 
@@ -189,14 +193,12 @@ class Problem:
                 "control=Fixed(n=...), which can be mapped."
             )
 
-    def _recorded(self) -> list[Tensor]:
-        """Tensors that autograd would record the steps for."""
-        leaf = first_leaf(self.y0)
-        with torch.no_grad():
-            zero = torch.zeros((), dtype=torch.float64)
-        with torch.enable_grad():
-            slope = self.term.f(zero.to(leaf.real.dtype), self.y0)  # type: ignore[attr-defined]
-        return [*leaves_of(slope), *(t for t in (self.t0, self.t1) if isinstance(t, Tensor))]
+    def _recorded(self, t0: Tensor) -> list[Tensor]:
+        """Tensors that autograd would record the steps for, if it is on."""
+        if not torch.is_grad_enabled():
+            return []
+        slope = self.term.f(t0.to(real_dtype(self.y0)), self.y0)  # type: ignore[attr-defined]
+        return [*leaves_of(slope), *(t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor))]
 
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
@@ -357,7 +359,7 @@ class _Function:
         return restore(values, self.structure)
 
 
-def _chosen_control(method: AbstractMethod, control: AbstractControl | None) -> AbstractControl:
+def _chosen_control(method: Any, control: AbstractControl | None) -> AbstractControl:
     name = type(method).__name__
     if control is None:
         if method.has_error:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sciml.core import State
-from sciml.integrate.control import AbstractControl
+from sciml.integrate.backends import AbstractBackend
+from sciml.integrate.control import PID, AbstractControl
 from sciml.integrate.executors import AbstractExecutor
 from sciml.integrate.gradient import AbstractGradient, Direct
 from sciml.integrate.methods.base import AbstractMethod
@@ -18,7 +19,7 @@ from sciml.integrate.transforms import is_mapped
 
 def solve(
     term: AbstractTerm,
-    method: AbstractMethod,
+    method: AbstractMethod | AbstractBackend,
     y0: State,
     t0: float | Tensor,
     t1: float | Tensor,
@@ -36,7 +37,7 @@ def solve(
 
     Args:
         term: the right-hand side.
-        method: how to step it.
+        method: how to step it; or a backend, which solves the problem with another package.
         y0: initial state, (batch, *state), or a tree of such, [state].
         t0: initial time, [time]: a float, a 0-D tensor (differentiable), or one per sample, (batch,).
         t1: final time, [time]; before `t0` to integrate backwards.
@@ -48,7 +49,8 @@ def solve(
         max_steps: refuse a grid of more steps than this; give up after as many attempts.
         throw: raise if a sample fails; otherwise look at `Solution.result`.
         compile: compile the steps (ODE terms). The first solve of a field takes some seconds; later ones of the same
-            shapes, with whatever times, tolerances and values, use the same code.
+            shapes, with whatever times, tolerances and values, use the same code. What a field may contain then stands
+            in `sciml/README.md`.
         executor: how attempts are repeated; by default what is fastest on the device.
 
     Returns:
@@ -62,11 +64,24 @@ def solve(
         CompileError: if `compile` is set and the field cannot be compiled.
         SolveError: if a sample fails and `throw` is set.
     """
+    if isinstance(method, AbstractBackend):
+        given = {"gradient": gradient is not None, "compile": compile, "executor": executor is not None}
+        _check_backend(method, [name for name, is_given in given.items() if is_given])
+        control = control or (PID(per_sample=False) if method.has_error else None)
     problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
-    solution = (gradient or Direct()).solve(problem)
+    solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
+    solution = solver.solve(problem)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
         _raise_failure(solution.result, *problem.stopped)
     return solution
+
+
+def _check_backend(method: AbstractBackend, given: list[str]) -> None:
+    if given:
+        raise ValueError(
+            f"{type(method).__name__} solves and differentiates the problem itself, got {', '.join(given)}, which it "
+            "would not use. Drop these arguments."
+        )
 
 
 def _raise_failure(result: Tensor, step: Tensor, when: Tensor) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_structure
 
+from sciml.integrate.compiled import eager_of
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, restore
 from sciml.integrate.gradient.base import AbstractGradient
@@ -88,7 +89,7 @@ class _Reverse(AbstractReverse):
         """See `AbstractReverse.pull`."""
         inner, params = task.inner, task.slopes.params
         options = {
-            "method": self.backsolve.method or inner.method,
+            "method": self.backsolve.method or eager_of(inner.method),
             "control": self._control(task),
             "grid": inner.control.grid(inner.t0, inner.t1) if isinstance(inner.control, Fixed) else None,
             "structure": tree_structure((0,) * (2 * len(leaves_of(inner.y0)) + len(params))),

@@ -7,21 +7,16 @@ a gradient are left out. Whatever else requires a gradient is found by evaluatin
 autograd recorded, and is refused by name.
 """
 
-import functools
-import types
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
 from sciml.integrate.problem import Problem
+from sciml.integrate.reachable import fields_of, modules_and_tensors
 from sciml.integrate.terms import ODE, SemiLinear
-
-_LOOKED_AT = 10_000
-"""Objects that are looked through for modules; what is missed is refused, not lost."""
 
 
 @final
@@ -52,8 +47,8 @@ def captured_by(problem: Problem, mode: str) -> Captured:
     for tensor in problem.params:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"`params` must be tensors, got a {type(tensor).__name__}. Give params=(w, ...).")
-    modules, named = _reachable(problem.term)
-    own = [value for _, value in _fields_of(problem.term) if isinstance(value, Tensor)]
+    modules, named = modules_and_tensors(problem.term)
+    own = [value for _, value in fields_of(problem.term) if isinstance(value, Tensor)]
     told = [*problem.params, *own, *(p for module in modules for p in module.parameters())]
     known = _once(told)
     state = problem.y0 if isinstance(problem.y0, tuple) else (problem.y0,)
@@ -152,82 +147,3 @@ def uncached_autocast(kind: str, enabled: bool | None = None, dtype: torch.dtype
     """Autocast as it is, or as given, that keeps no casts: one made without a graph would serve later with one."""
     on = torch.is_autocast_enabled(kind) if enabled is None else enabled
     return torch.autocast(kind, dtype=dtype or torch.get_autocast_dtype(kind), enabled=on, cache_enabled=False)
-
-
-# Looking through objects
-
-
-def _reachable(root: Any) -> tuple[list[nn.Module], list[tuple[str, Tensor]]]:
-    """Modules and named tensors that can be reached from an object."""
-    modules: list[nn.Module] = []
-    tensors: list[tuple[str, Tensor]] = []
-    todo: list[tuple[str, Any]] = list(_fields_of(root))
-    seen: dict[int, Any] = {}  # with the objects, so that no number is given twice
-    while todo and len(seen) < _LOOKED_AT:
-        name, value = todo.pop()
-        if id(value) in seen or isinstance(value, type | types.ModuleType | str | bytes | int | float | complex | None):
-            continue
-        seen[id(value)] = value
-        if isinstance(value, Tensor):
-            tensors.append((name, value))
-        else:
-            if isinstance(value, nn.Module):
-                modules.append(value)
-            todo.extend(_parts(name, value))
-    return modules, tensors
-
-
-def _fields_of(term: Any) -> Iterator[tuple[str, Any]]:
-    """What a term was made of; not what it keeps for later."""
-    for field in fields(term) if is_dataclass(term) else ():
-        if field.init:
-            yield field.name, getattr(term, field.name)
-
-
-def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, types.FunctionType):
-        yield from _of_function(value)
-    elif isinstance(value, types.MethodType):
-        yield "self", value.__self__
-        yield name, value.__func__
-    elif isinstance(value, functools.partial):
-        yield name, value.func
-        yield from ((f"{name} argument {i}", entry) for i, entry in enumerate(value.args))
-        yield from value.keywords.items()
-    elif isinstance(value, dict):
-        yield from ((f"{name}[{key!r}]", entry) for key, entry in value.items())
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from ((f"{name}[{i}]", entry) for i, entry in enumerate(value))
-    elif isinstance(value, nn.Module):
-        yield from ((f"{name}.{key}", entry) for key, entry in vars(value).items() if not key.startswith("_"))
-        yield from ((f"{name}.{key}", entry) for key, entry in value._modules.items())
-    else:
-        slots = getattr(type(value), "__slots__", ())
-        for key in (*getattr(value, "__dict__", {}), *((slots,) if isinstance(slots, str) else slots)):
-            yield f"{name}.{key}", getattr(value, key, None)
-
-
-def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    if (function.__module__ or "").split(".")[0] in ("torch", "numpy", "math"):
-        return
-    for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield key, cell.cell_contents
-        except ValueError:  # not yet assigned
-            continue
-    for i, default in enumerate(function.__defaults__ or ()):
-        yield f"default {i} of {function.__name__}", default
-    yield from (function.__kwdefaults__ or {}).items()
-    yield from vars(function).items()
-    for key in _global_names(function.__code__):
-        if key in function.__globals__:
-            yield key, function.__globals__[key]
-
-
-def _global_names(code: types.CodeType) -> set[str]:
-    """Names a function may look up, in functions written inside it too."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _global_names(constant)
-    return names

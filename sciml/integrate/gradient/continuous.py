@@ -21,9 +21,10 @@ from torch.utils._pytree import tree_leaves
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
-from sciml.integrate.gradient.captured import _reachable, captured_by, uncached_autocast
+from sciml.integrate.gradient.captured import captured_by, uncached_autocast
 from sciml.integrate.gradient.replay import _without_hooks
 from sciml.integrate.problem import Problem
+from sciml.integrate.reachable import modules_and_tensors
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import ODE, Field
@@ -224,7 +225,7 @@ class Task:
                 f"{name} needs a field that is the same function backwards, but this one draws random numbers. "
                 "Draw them before the solve, or use Checkpoint(), which repeats them."
             )
-        modules = [(module, _named(module)) for module in _reachable(problem.term)[0]]
+        modules = [(module, _named(module)) for module in modules_and_tensors(problem.term)[0]]
         t0, t1 = (_plain(t) for t in (problem.t0, problem.t1))
         ts = None if problem.save.ts is None else problem.save.ts.detach().to(problem.device, torch.float64)
         y0 = map_leaves(torch.detach, problem.y0)

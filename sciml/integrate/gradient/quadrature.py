@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sciml.core.checks import check_whole
+from sciml.integrate.compiled import eager_of
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, map_rows
 from sciml.integrate.gradient.base import AbstractGradient
@@ -65,8 +66,8 @@ class Quadrature(AbstractGradient):
     def solve(self, problem: Problem) -> Solution:
         """See `AbstractGradient.solve`."""
         task = Task.make("Quadrature", problem)
-        method = self.method or problem.method
-        for each in (problem.method, method):
+        forward = eager_of(problem.method)
+        for each in (forward, self.method or forward):
             if not each.has_dense:
                 raise TypeError(
                     f"Quadrature reads the solution between steps, but {type(each).__name__} has no dense output. "
@@ -80,7 +81,7 @@ class Quadrature(AbstractGradient):
         if not wanted:
             return task.run(None, solution)
         failed, output = solution.result != 0, _output(solution)
-        return task.run(_Reverse(self, DenseTable(problem.method, output, output.clock.joint), failed), solution)
+        return task.run(_Reverse(self, DenseTable(forward, output, output.clock.joint), failed), solution)
 
 
 @final
@@ -137,7 +138,7 @@ class _Reverse(AbstractReverse):
     def pull(self, task: Task, outputs: list[Flat], cotangents: list[Flat]) -> Pulled:
         """See `AbstractReverse.pull`."""
         inner, params = task.inner, task.slopes.params
-        method = self.quadrature.method or inner.method
+        method = self.quadrature.method or eager_of(inner.method)
         options = {
             "method": method,
             "control": self._control(inner.control, method),
@@ -161,7 +162,9 @@ class _Reverse(AbstractReverse):
 
     def pull_twice(self, task: Task, cotangents: tuple[Tensor, ...]) -> list[Tensor | None]:
         """Solve again as `Direct` does; see `AbstractReverse.pull_twice`."""
-        problem = replace(task.problem, save=SaveAt(t1=True, ts=task.problem.save.ts))
+        problem = task.problem
+        save = SaveAt(t1=True, ts=problem.save.ts)
+        problem = replace(problem, method=eager_of(problem.method), save=save)
         with task.slopes.autocast():
             solution = problem.run()
         ys = solution.ys if problem.save.ts is not None else {"t1": solution.ys}

@@ -1,0 +1,383 @@
+"""What `solve(compile=True)` gives; run by `test_compile.py` in a process of its own, because functions that the
+jaxtyping hook decorates cannot be compiled."""
+
+import functools
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+from torch._inductor import config
+from torch._inductor.utils import fresh_cache
+
+from sciml.integrate import (
+    ETD1,
+    ODE,
+    PID,
+    RK4,
+    Backsolve,
+    Bosh3,
+    Checkpoint,
+    CompileError,
+    Euler,
+    Fixed,
+    Forward,
+    Quadrature,
+    Result,
+    Reversible,
+    Reversibly,
+    SaveAt,
+    SemiLinear,
+    solve,
+)
+from sciml.integrate.compiled import _kept
+
+JOINT, OWN = PID(rtol=1e-6, atol=1e-6, per_sample=False), PID(rtol=1e-6, atol=1e-6)
+SMALL = Fixed(n=2)
+TS = torch.linspace(0.25, 1.0, 5, dtype=torch.float64)
+
+
+class Net(nn.Module):
+    """A field with a layer and a buffer."""
+
+    scale: torch.Tensor
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+        self.register_buffer("scale", torch.tensor(0.7))
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.scale * torch.tanh(self.layer(y)) * torch.cos(t)
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net().double()
+
+
+def graphs() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+def start(rows: int = 4, width: int = 3) -> torch.Tensor:
+    return torch.linspace(-1, 1, rows * width).reshape(rows, width) ** 3 + 0.1
+
+
+def outcome(f, method, y0, tensors=(), *, requires_grad=False, compile=True, t1=1.0, **options):
+    """The states, and the gradients of their sum of squares by `tensors` and, if it requires one, y0."""
+    y0 = y0.clone().requires_grad_(requires_grad)
+    states = solve(ODE(f), method, y0, 0.0, t1, compile=compile, **options).ys
+    wanted = [*tensors, *([y0] if requires_grad else [])]
+    return [states, *(torch.autograd.grad(states.square().sum(), wanted) if wanted else [])]
+
+
+def check_equal(f, method, y0, tensors=(), *, within=1e-10, **options) -> None:
+    eager, compiled = (outcome(f, method, y0, tensors, compile=c, **options) for c in (False, True))
+    assert len(eager) == len(compiled)
+    for a, b in zip(eager, compiled, strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(b, a, rtol=within, atol=within)
+
+
+# Values, gradients, recompilation
+
+
+def test_loop_equals_eager_and_is_compiled_once(net):
+    with torch.no_grad():
+        check_equal(net, Bosh3(), start(), control=JOINT, save=SaveAt(ts=TS))
+        before = graphs()
+        check_equal(net, Bosh3(), start() + 0.3, control=JOINT, save=SaveAt(ts=TS * 0.9), t1=2.0)
+        loose = PID(rtol=1e-3, atol=1e-5, per_sample=False)
+        check_equal(net, Bosh3(), 2 * start(), control=loose, save=SaveAt(ts=TS + 0.01), t1=1.3, max_steps=500)
+        assert graphs() == before
+
+
+def test_gradients_equal_eager_for_any_number_of_steps_with_one_graph(net):
+    options = [{"control": Fixed(n=n), "requires_grad": r} for n in (1, 2, 20) for r in (False, True)]
+    options += [{"control": JOINT, "requires_grad": r, "t1": t1} for r, t1 in ((False, 1.0), (True, 1.5))]
+    options += [{"control": JOINT, "save": SaveAt(ts=TS)}]
+    before = graphs()
+    for each in options:
+        check_equal(net, Bosh3(), start(), tuple(net.parameters()), **each)
+    assert graphs() == before + 1
+
+
+def test_a_bad_sample_leaves_the_others_bitwise_as_they_were(net):
+    def alone(compile, bad):
+        y0 = start()
+        y0[1] = torch.nan if bad else 0.0
+        with torch.no_grad():
+            return solve(ODE(net), Bosh3(), y0, 0.0, 1.0, control=OWN, throw=False, compile=compile)
+
+    good, bad, eager = alone(True, False), alone(True, True), alone(False, True)
+    others = torch.tensor([0, 2, 3])
+    assert torch.equal(good.ys[others], bad.ys[others])
+    assert bad.result.tolist() == eager.result.tolist() == [0, int(Result.NON_FINITE), 0, 0]
+    torch.testing.assert_close(bad.ys[others], eager.ys[others], rtol=1e-10, atol=1e-10)
+    assert bad.stats.attempts.tolist() == eager.stats.attempts.tolist()
+
+
+def test_same_code_with_other_captured_values_is_told_apart():
+    def field(a):
+        return lambda t, y: a * y
+
+    with torch.no_grad():
+        for a in (-1.0, -2.0, -1.0):
+            check_equal(field(a), Euler(), start(), control=SMALL)
+
+
+def test_fields_are_let_go():
+    field = Net()
+    with torch.no_grad():
+        solve(ODE(field), Euler(), start(), 0.0, 1.0, control=SMALL, compile=True)
+    gone, count = weakref.ref(field), len(_kept)
+    del field
+    gc.collect()
+    assert gone() is None
+    assert len(_kept) == count - 1
+
+
+# Refused before anything is compiled
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nfe = 0
+
+    def forward(self, t, y):
+        self.nfe += 1
+        return -y
+
+
+class Averaging(nn.Module):
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, t, y):
+        self.mean.mul_(0.9).add_(y.mean(0))
+        return -y
+
+
+def appending():
+    seen = []
+
+    def field(t, y):
+        seen.append(1)
+        return -y
+
+    return field
+
+
+def printing(t, y):
+    print("here")
+    return -y
+
+
+def branching(t, y):
+    return -y if y.sum() > 0 else y
+
+
+def reading(t, y):
+    return -y * y.abs().max().item()
+
+
+def selecting(t, y):
+    return -y * len(y[y > 0])
+
+
+REFUSED = {
+    "attribute": (Counting(), "changes `f.f.nfe`|changes `.*nfe`"),
+    "buffer": (Averaging(), "changes `.*mean`"),
+    "norm in train mode": (nn.BatchNorm1d(3), "changes `.*running_mean`|changes `.*num_batches_tracked`"),
+    "append": (appending(), "changes `seen`"),
+    "print": (printing, "prints 'here"),
+    "branch": (branching, "reads values of tensors .*if y.sum"),
+    "item": (reading, r"reads values of tensors .*item\(\)"),
+    "shape of values": (selecting, r"reads values of tensors .*len\(y\[y > 0\]\)"),
+    "dropout": (nn.Dropout(0.5), "draws random numbers"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_name(name):
+    field, message = REFUSED[name]
+    f = (lambda t, y: field(y)) if isinstance(field, nn.BatchNorm1d | nn.Dropout) else field
+    before = graphs()
+    with pytest.raises(CompileError, match=message):
+        solve(ODE(f), Euler(), start(), 0.0, 1.0, control=SMALL, compile=True)
+    assert graphs() == before
+
+
+def test_other_terms_states_and_transforms_are_refused(net):
+    with pytest.raises(CompileError, match="got SemiLinear"):
+        term = SemiLinear(torch.zeros(3), lambda t, y: -y)
+        solve(term, ETD1(), start(), 0.0, 1.0, control=SMALL, compile=True)
+    with pytest.raises(CompileError, match="complex states"):
+        solve(ODE(lambda t, y: 1j * y), Euler(), start() + 0j, 0.0, 1.0, control=SMALL, compile=True)
+
+    def end(y0, **options):
+        return solve(ODE(net), Euler(), y0, 0.0, 1.0, control=SMALL, compile=True, **options).ys
+
+    for options in ({}, {"gradient": Forward()}):
+        with pytest.raises(CompileError, match="not by torch.func, vmap or forward mode"):
+            torch.func.jvp(functools.partial(end, **options), (start(),), (start(),))
+    with pytest.raises(CompileError, match="not by torch.func, vmap or forward mode"):
+        torch.func.vmap(end)(start()[:, None])
+
+
+def test_missing_compiler_is_named():
+    with (
+        fresh_cache(),
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(CompileError, match=r"needs a C\+\+ compiler.*Install one"),
+    ):
+        solve(ODE(lambda t, y: -3 * y), Euler(), start(), 0.0, 1.0, control=SMALL, compile=True)
+
+
+def test_what_cannot_be_traced_is_named():
+    class Odd:
+        def __call__(self, t, y):
+            return -torch.from_numpy(y.numpy().copy()) + len(gc.get_stats())
+
+    with pytest.raises(CompileError, match="cannot be compiled as one graph"), torch.no_grad():
+        solve(ODE(Odd()), Euler(), start(), 0.0, 1.0, control=SMALL, compile=True)
+
+
+# More of the same, at more seconds each
+
+a_float = 0.5
+
+
+def vjp_inside(net):
+    return lambda t, y: torch.func.vjp(lambda x: torch.tanh(net.layer(x)), y)[1](y)[0]
+
+
+def grad_inside(net):
+    return lambda t, y: -torch.func.grad(lambda x: (net.layer(x) ** 2).sum())(y)
+
+
+def fourier(net):
+    return lambda t, y: torch.fft.irfft(1j * torch.fft.rfft(net.layer(y)), n=3)
+
+
+WORKS = {
+    "closure over a module": lambda net: lambda t, y: net(t, y),
+    "bound method": lambda net: net.forward,
+    "module in eval mode": lambda net: (lambda drop: lambda t, y: drop(net.layer(y)))(nn.Dropout(0.5).eval()),
+    "torch.where": lambda net: lambda t, y: torch.where(y > 0, -y, net.layer(y)),
+    "global float": lambda net: lambda t, y: a_float * net.layer(y),
+    "vjp": vjp_inside,
+    "grad": grad_inside,
+    "complex numbers inside": fourier,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WORKS)
+def test_works_in_steps_and_in_the_loop(name, net):
+    f = WORKS[name](net)
+    check_equal(f, Bosh3(), start(), tuple(net.layer.parameters()), control=Fixed(n=3), requires_grad=True)
+    with torch.no_grad():
+        check_equal(f, Bosh3(), start(), control=JOINT)
+
+
+@pytest.mark.slow
+def test_forward_mode_inside_works_without_gradients(net):
+    def f(t, y):
+        return torch.func.jvp(lambda x: torch.tanh(net.layer(x)), (y,), (y,))[1]
+
+    with torch.no_grad():
+        check_equal(f, Euler(), start(), control=Fixed(n=3))
+    with pytest.raises(CompileError, match="forward-mode derivatives"):
+        check_equal(f, Euler(), start(), tuple(net.layer.parameters()), control=Fixed(n=3))
+
+
+@pytest.mark.slow
+def test_gradients_of_captured_tensors():
+    w, fixed = torch.randn(3, 3, requires_grad=True), torch.randn(3)
+    for requires_grad in (False, True):
+        for n in (1, 2, 9):
+            options = {"control": Fixed(n=n), "requires_grad": requires_grad}
+            check_equal(lambda t, y: torch.tanh(y @ w) + fixed, RK4(), start(), (w,), **options)
+
+
+@pytest.mark.slow
+def test_per_sample_steps_with_gradients_and_outputs(net):
+    parameters = tuple(net.parameters())
+    check_equal(net, Bosh3(), start(), parameters, control=OWN, save=SaveAt(ts=TS))
+    before = graphs()
+    check_equal(net, Bosh3(), start() + 1, parameters, control=PID(rtol=1e-4), save=SaveAt(ts=TS / 2), t1=1.4)
+    assert graphs() == before
+    with torch.no_grad():
+        check_equal(net, Bosh3(), start(), control=OWN, save=SaveAt(ts=TS))
+        check_equal(net, Bosh3(), start(), control=OWN, save=SaveAt(ts=TS[None] * torch.rand(4, 1)))
+
+
+@pytest.mark.slow
+def test_single_precision():
+    torch.manual_seed(0)
+    net, control = Net().float(), PID(rtol=1e-4, atol=1e-4, per_sample=False)
+    check_equal(net, Bosh3(), start().float(), tuple(net.parameters()), within=1e-5, control=Fixed(n=20))
+    with torch.no_grad():
+        check_equal(net, Bosh3(), start().float(), within=1e-5, control=control)
+
+
+@pytest.mark.slow
+def test_groups_are_as_alone(net):
+    def run(y0, compile, groups):
+        return solve(ODE(net), Bosh3(), y0, 0.0, 1.0, control=PID(rtol=1e-6, groups=groups), compile=compile).ys
+
+    y0 = start(6) * torch.arange(1, 7)[:, None]
+    groups = torch.tensor([0, 0, 0, 1, 1, 1])
+    with torch.no_grad():
+        both = run(y0, True, groups)
+        torch.testing.assert_close(both, run(y0, False, groups), rtol=1e-10, atol=1e-10)
+        for part in (slice(0, 3), slice(3, 6)):
+            alone = run(y0[part], True, torch.zeros(3, dtype=torch.int64))
+            torch.testing.assert_close(both[part], alone, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_tree_states(net):
+    def f(t, y):
+        return {"a": net(t, y["b"]), "b": -y["a"]}
+
+    def run(compile):
+        y0 = {"a": start(), "b": start() ** 2}
+        return solve(ODE(f), Bosh3(), y0, 0.0, 1.0, control=JOINT, compile=compile).ys
+
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            torch.testing.assert_close(run(True), run(False), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", [Checkpoint(), Backsolve(), Quadrature(), Reversible()], ids=lambda g: repr(g))
+def test_other_gradients(gradient, net):
+    reversible = isinstance(gradient, Reversible)
+    method = Reversibly(Bosh3()) if reversible else Bosh3()
+    for control in (Fixed(n=12), JOINT):
+        options = {"control": control, "gradient": gradient, "requires_grad": True}
+        check_equal(net, method, start(), tuple(net.parameters()), **options)
+
+
+@pytest.mark.slow
+def test_floats_that_change_for_ever_are_refused_by_name():
+    field = Net()
+    field.factor = 1.0  # type: ignore[assignment]
+
+    def f(t, y):
+        return field.factor * y
+
+    with pytest.raises(CompileError, match="factor"), torch.no_grad():
+        for i in range(20):
+            field.factor = 1.0 + i  # type: ignore[assignment]
+            check_equal(f, Euler(), start(), control=SMALL)
