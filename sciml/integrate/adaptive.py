@@ -141,14 +141,12 @@ class Stepping:
         control = self.control
         assert step.error is not None
         ratio = self.ratio(step.error, walk.y, step.y)
-        dt = tau1 - walk.tau
-        now = walk.tau.abs()
+        finite, dt, now = ratio < math.inf, tau1 - walk.tau, walk.tau.abs()
         # Behind t0 = 0 any step can be resolved. If the field is not finite there, no size will help.
-        scale = torch.where(torch.isfinite(ratio), now, torch.maximum(now, self.end.abs()))
-        stuck = (dt <= RESOLUTION * scale) & ~reach | (dt <= 0)
+        stuck = (dt <= RESOLUTION * torch.where(finite, now, now + self.end.abs())) & ~reach
         accept = ratio <= 1
         if control.accept_at_dt_min:
-            accept = accept | (dt <= control.dt_min * STRETCH) & torch.isfinite(ratio)
+            accept = accept | (dt <= control.dt_min * STRETCH) & finite
         h = dt * control.factor(ratio, walk.memory, accept, self.method.error_order)
         if self.marks is not None:
             h = torch.where(accept & reach, torch.maximum(h, walk.h), h)
@@ -166,9 +164,10 @@ class Stepping:
             tau = torch.where(hit, _at(self.marks.resume, place), tau)
             jumped = hit & _at(self.marks.jump, place)
             place = torch.where(hit, (place + 1).clamp(max=self.marks.stop.shape[-1] - 1), place)
-        cause = torch.where(torch.isfinite(ratio), int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
+        cause = torch.where(finite, int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
         result = torch.where(stuck & running, cause, walk.result)
-        result = torch.where(moved & (tau >= self.end), int(Result.SUCCESS), result)
+        arrived = moved & (reach if self.marks is None else tau >= self.end)
+        result = torch.where(arrived, int(Result.SUCCESS), result)
         memory = walk.memory
         if memory:
             memory = (torch.where(moved, ratio.clamp(min=1e-10), memory[0]), torch.where(moved, *memory))

@@ -61,8 +61,10 @@ class Clock:
 
     def root_mean_square(self, values: Flat) -> Tensor:
         """sqrt of the mean of |x|² over all elements that belong to a clock."""
-        if self.joint and isinstance(values, Tensor):
-            return torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
+        if self.groups is None and isinstance(values, Tensor):
+            flat = values.reshape(1 if self.joint else len(values), -1)
+            norm = torch.linalg.vector_norm(flat, dim=1) / max(flat.shape[1], 1) ** 0.5
+            return norm[0] if self.joint else norm
         total: Tensor | None = None
         count = 0
         for leaf in leaves_of(values):
