@@ -234,7 +234,7 @@ class _StageTimes:
         elif device.type == "cpu":
             made = torch.tensor([t0 + c * dt for c in nodes], dtype=dtype).unbind(0) if nodes else ()
         else:  # a list would be copied and waited for
-            made = [torch.full((), t0 + c * dt, dtype=dtype, device=device) for c in nodes]
+            made = [torch.full((), float(t0 + c * dt), dtype=dtype, device=device) for c in nodes]
         self._made = dict(zip(nodes, made, strict=True))
 
     def __call__(self, c: float) -> Tensor:
