@@ -31,8 +31,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
+# Side by side with the packages of the extra `peers`; on a machine that does nothing else.
 speed: setup
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[peers]'
 	$(BIN)/python benchmarks/speed/spectral_convolution.py
+	$(BIN)/python benchmarks/speed/ode.py
+	$(BIN)/python benchmarks/speed/gradients.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
