@@ -143,7 +143,7 @@ class Stepping:
         ratio = self.ratio(step.error, walk.y, step.y)
         finite, dt, now = ratio < math.inf, tau1 - walk.tau, walk.tau.abs()
         # Behind t0 = 0 any step can be resolved. If the field is not finite there, no size will help.
-        stuck = (dt <= RESOLUTION * torch.where(finite, now, now + self.end.abs())) & ~reach
+        stuck = (dt <= RESOLUTION * torch.where(finite, now, now + self.end.abs().clamp(max=1.0))) & ~reach
         accept = ratio <= 1
         if control.accept_at_dt_min:
             accept = accept | (dt <= control.dt_min * STRETCH) & finite

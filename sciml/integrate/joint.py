@@ -112,7 +112,7 @@ class JointWalk:
         if self.marks and accept and reach:
             h = max(h, self.h)
         h = min(h, control.dt_max)
-        scale = abs(self.tau) if finite else max(abs(self.tau), abs(self.end))
+        scale = abs(self.tau) + (0.0 if finite else min(abs(self.end), 1.0))
         stuck = dt <= 0 or dt <= RESOLUTION * scale and not reach
         if control.accept_at_dt_min:
             stuck = stuck or not accept and dt <= control.dt_min * STRETCH

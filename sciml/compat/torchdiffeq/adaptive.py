@@ -28,6 +28,9 @@ _OPTIONS = {
     "dtype",
 }
 
+_NEVER = 1e100
+"""An end that is not reached: the event comes before."""
+
 
 def integrate(call: Call) -> Tensor:
     """States at all of `t`, (time, *state)."""
@@ -47,7 +50,7 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
     y0 = call.y0
     if bool(call.event(as_time(call.t[0], y0), y0) == 0):
         return call.t[0], torch.stack([y0, y0])
-    y1 = call.unpack(_solved(call, watch, SaveAt(t1=True), end=call.sign * math.inf).ys)
+    y1 = call.unpack(_solved(call, watch, SaveAt(t1=True), end=call.sign * _NEVER).ys)
     time = torch.as_tensor(watch.event_time, dtype=torch.float64, device=y0.device)
     return time, torch.stack([y0, y1])
 
