@@ -21,6 +21,7 @@ from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
 from sciml.integrate.executors import AbstractExecutor, out_of_steps
 from sciml.integrate.field import FlatField
+from sciml.integrate.fixed_grid import finite_rows, freeze
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput
@@ -247,3 +248,37 @@ def _filled(stepping: Stepping, before: Walk, after: Walk, done: Attempt, wanted
         return torch.where(rows.reshape(*rows.shape, *[1] * (old.ndim - 2)), new, old).contiguous()
 
     return map_leaves(choose, values, states)
+
+
+def whole_grid(term: AbstractTerm, method: AbstractMethod, times: Sequence[float], y0: Flat) -> tuple[Flat, Tensor]:
+    """All steps along a grid in one compiled graph, for solves that keep the last state and nobody differentiates.
+
+    Returns:
+        The final state, and per sample the first step that was not finite (-1: none), at which it is frozen.
+    """
+    loop = kept(term, ("grid", method), y0, _along_grid)
+    grid = torch.tensor(times, dtype=torch.float64, device=first_leaf(y0).device)
+    torch._dynamo.mark_dynamic(grid, 0)  # another number of steps is no other graph
+    with torch.no_grad():
+        y0 = map_leaves(torch.detach, y0)
+        carry = map_rows(torch.detach, method.init(term, times[0], y0))
+        last = torch.tensor(len(times) - 1)
+        return loop(term, _first_time(times[0], y0), y0, (method, term, grid, last, y0, carry))
+
+
+def _along_grid(
+    method: AbstractMethod, term: AbstractTerm, grid: Tensor, last: Tensor, y0: Flat, carry: Any
+) -> tuple[Flat, Tensor]:
+    def going(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> Tensor:
+        return i < last
+
+    def advance(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> tuple[Tensor, Flat, Any, Tensor]:
+        t0, t1 = grid.gather(0, torch.stack([i, i + 1])).unbind()
+        step = method.step(term, t0, t1, y, carry)
+        failed = torch.where((failed < 0) & ~finite_rows(step.y), i + 1, failed)
+        return i + 1, freeze(failed >= 0, y, step.y), tree_map(torch.clone, step.carry), failed
+
+    failed = torch.full((len(first_leaf(y0)),), -1, device=grid.device)
+    start = tree_map(torch.clone, (torch.zeros_like(last), y0, carry, failed))
+    _, y, _, failed = torch.while_loop(going, advance, start)
+    return y, failed

@@ -57,8 +57,8 @@ class FixedLoop:
                 attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
             if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
-                failed = torch.where((failed < 0) & ~_finite_rows(y), i, failed)
-                y = checked = _freeze(failed >= 0, checked, y)
+                failed = torch.where((failed < 0) & ~finite_rows(y), i, failed)
+                y = checked = freeze(failed >= 0, checked, y)
             if i in self.wanted:
                 self.keep(i, times[i], y)
         return y, failed
@@ -67,12 +67,15 @@ class FixedLoop:
         return self.times[i] * self.sign
 
 
-def _finite_rows(y: Flat) -> Tensor:
+def finite_rows(y: Flat) -> Tensor:
+    """Whether all entries of a row are finite, (batch,)."""
     rows = [torch.isfinite(leaf.detach()).flatten(1).all(dim=1) for leaf in leaves_of(y)]
     return rows[0] if len(rows) == 1 else torch.stack(rows).all(dim=0)
 
 
-def _freeze(frozen: Tensor, old: Flat, new: Flat) -> Flat:
+def freeze(frozen: Tensor, old: Flat, new: Flat) -> Flat:
+    """`old` in the rows that are frozen, else `new`."""
+
     def choose(before: Tensor, after: Tensor) -> Tensor:
         return torch.where(frozen.reshape(-1, *[1] * (after.ndim - 1)), before, after)
 

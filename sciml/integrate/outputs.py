@@ -94,8 +94,13 @@ class TimesOutput(AbstractOutput):
 
     def begun(self) -> Flat:
         """All states before any time has passed, (batch, time, *state), for who fills them in elsewhere."""
-        self._begin()
-        return map_leaves(lambda *column: torch.stack(column, dim=1), *self.columns)
+        started = self._started()
+
+        def begin(y: Tensor) -> Tensor:
+            hit = started.reshape(*started.shape, *[1] * (y.ndim - 1))
+            return torch.where(hit, y.unsqueeze(1), _lost(y).unsqueeze(1))
+
+        return map_leaves(begin, self.y0)
 
     def ended(self, states: Flat) -> None:
         """Take the states that were filled in elsewhere."""
@@ -124,11 +129,15 @@ class TimesOutput(AbstractOutput):
 
     def _begin(self) -> None:
         """A column per time: the initial state where it is wanted, else nothing yet."""
-        started = self.tau <= self.tau0[..., None] if self.tau.ndim == 2 or self.tau0.ndim else self.tau <= self.tau0
-        started = self.clock.to_rows(started).expand(self.clock.rows, -1)
+        started = self._started()
         for j in range(self.tau.shape[-1]):
             hit = started[:, j]
             self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), self.y0))
+
+    def _started(self) -> Tensor:
+        """(batch, time): whether a time is that of the initial state."""
+        started = self.tau <= self.tau0[..., None] if self.tau.ndim == 2 or self.tau0.ndim else self.tau <= self.tau0
+        return self.clock.to_rows(started).expand(self.clock.rows, -1)
 
     def _flush(self) -> None:
         window, self.window = self.window, []

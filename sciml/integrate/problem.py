@@ -13,7 +13,7 @@ from sciml.core import State, batch_size, tree_map
 from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import Marks, Stepping, Walk
 from sciml.integrate.clock import Clock
-from sciml.integrate.compiled import CompiledMethod, WholeLoop, eager_of
+from sciml.integrate.compiled import CompiledMethod, WholeLoop, eager_of, whole_grid
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
@@ -112,7 +112,11 @@ class Problem:
             dense = _Function(output, clock, self.structure)
         recorder.outputs.extend(self.watchers)
         loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
-        y, failed = loop.run(self.y0)
+        plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
+        if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded(times[0]):
+            y, failed = whole_grid(self.term, self.method.method, times, self.y0)
+        else:
+            y, failed = loop.run(self.y0)
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
         taken = torch.where(failed >= 0, failed, steps)
         each = self.method.stages - int(self.method.reuses_last)
@@ -192,6 +196,13 @@ class Problem:
                 "batch axis of `y0`: samples have steps, times and failures of their own there. Or take a fixed grid, "
                 "control=Fixed(n=...), which can be mapped."
             )
+
+    def _is_recorded(self, t0: Any) -> bool:
+        """Whether autograd would record steps from here."""
+        start = beside(torch.as_tensor(t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
+        return any(tensor.requires_grad for tensor in (*self._recorded(start), *leaves_of(self.y0))) and (
+            torch.is_grad_enabled()
+        )
 
     def _recorded(self, t0: Tensor) -> list[Tensor]:
         """Tensors that autograd would record the steps for, if it is on."""

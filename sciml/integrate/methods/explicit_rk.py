@@ -232,7 +232,8 @@ class _StageTimes:
             table = make(nodes, dt.ndim, device)
             made = (t0 + table * dt).to(dtype).unbind(0) if nodes else ()
         elif device.type == "cpu":
-            made = torch.tensor([t0 + c * dt for c in nodes], dtype=dtype).unbind(0) if nodes else ()
+            nodes = (0.0, *nodes, 1.0)
+            made = torch.tensor([t0, *(t0 + c * dt for c in nodes[1:-1]), t1], dtype=dtype).unbind(0)
         else:  # a list would be copied and waited for
             made = [torch.full((), float(t0 + c * dt), dtype=dtype, device=device) for c in nodes]
         self._made = dict(zip(nodes, made, strict=True))
