@@ -250,20 +250,20 @@ def _filled(stepping: Stepping, before: Walk, after: Walk, done: Attempt, wanted
     return map_leaves(choose, values, states)
 
 
-def whole_grid(term: AbstractTerm, method: AbstractMethod, times: Sequence[float], y0: Flat) -> tuple[Flat, Tensor]:
+def whole_grid(term: AbstractTerm, method: CompiledMethod, times: Sequence[float], y0: Flat) -> tuple[Flat, Tensor]:
     """All steps along a grid in one compiled graph, for solves that keep the last state and nobody differentiates.
 
     Returns:
         The final state, and per sample the first step that was not finite (-1: none), at which it is frozen.
     """
-    loop = kept(term, ("grid", method), y0, _along_grid)
+    loop = kept(term, ("grid", method.method), y0, _along_grid)
     grid = torch.tensor(times, dtype=torch.float64, device=first_leaf(y0).device)
     torch._dynamo.mark_dynamic(grid, 0)  # another number of steps is no other graph
     with torch.no_grad():
-        y0 = map_leaves(torch.detach, y0)
         carry = map_rows(torch.detach, method.init(term, times[0], y0))
+        y0 = map_leaves(torch.detach, y0)
         last = torch.tensor(len(times) - 1)
-        return loop(term, _first_time(times[0], y0), y0, (method, term, grid, last, y0, carry))
+        return loop(term, _first_time(times[0], y0), y0, (method.method, term, grid, last, y0, carry))
 
 
 def _along_grid(

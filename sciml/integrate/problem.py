@@ -112,9 +112,15 @@ class Problem:
             dense = _Function(output, clock, self.structure)
         recorder.outputs.extend(self.watchers)
         loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
-        plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
-        if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded(times[0]):
-            y, failed = whole_grid(self.term, self.method.method, times, self.y0)
+        compiled = isinstance(self.method, CompiledMethod) and self.device.type == "cpu"
+        if (
+            compiled
+            and isinstance(times, list)
+            and not plan.wanted
+            and not recorder.outputs
+            and not self._is_recorded()
+        ):
+            y, failed = whole_grid(self.term, self.method, times, self.y0)  # type: ignore[arg-type]
         else:
             y, failed = loop.run(self.y0)
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
@@ -197,12 +203,11 @@ class Problem:
                 "control=Fixed(n=...), which can be mapped."
             )
 
-    def _is_recorded(self, t0: Any) -> bool:
-        """Whether autograd would record steps from here."""
-        start = beside(torch.as_tensor(t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
-        return any(tensor.requires_grad for tensor in (*self._recorded(start), *leaves_of(self.y0))) and (
-            torch.is_grad_enabled()
-        )
+    def _is_recorded(self) -> bool:
+        """Whether autograd would record the steps."""
+        start = beside(torch.as_tensor(self.t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
+        recorded = (*self._recorded(start), *leaves_of(self.y0))
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in recorded)
 
     def _recorded(self, t0: Tensor) -> list[Tensor]:
         """Tensors that autograd would record the steps for, if it is on."""

@@ -6,6 +6,7 @@ equal and on unequal steps.
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,8 +176,14 @@ def test_order_of_small_leading_terms_is_no_higher(method):
     assert 1e-7 < np.abs(left - wanted).max() < 1e-2
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-@METHOD
+def case(method: AbstractMethod, problem: str) -> Any:
+    """What takes longest runs on two problems by default, and on all in the slow suite."""
+    long = isinstance(method, (*MANY_STEPS, StepDoubling)) and problem in ("autonomous", "complex")
+    marks = (pytest.mark.slow,) if long else ()
+    return pytest.param(method, problem, marks=marks, id=f"{name_of(method)}-{problem}")
+
+
+@pytest.mark.parametrize(("method", "problem"), [case(method, problem) for problem in PROBLEMS for method in METHODS])
 def test_order_is_as_stated(method, problem):
     check_orders(method, problem, dense=False)
 

@@ -515,7 +515,13 @@ def test_chunks_of_any_length_equal_eager(attempts, per_sample):
 
 @pytest.mark.parametrize("per_sample", [True, False])
 @pytest.mark.parametrize(
-    "save", [SaveAt(t1=True), SaveAt(ts=torch.linspace(0, 6, 30)), SaveAt(every=1), SaveAt(dense=True)]
+    "save",
+    [
+        pytest.param(SaveAt(t1=True), marks=pytest.mark.slow),
+        SaveAt(ts=torch.linspace(0, 6, 30)),
+        pytest.param(SaveAt(every=1), marks=pytest.mark.slow),
+        pytest.param(SaveAt(dense=True), marks=pytest.mark.slow),
+    ],
 )
 def test_a_chunk_is_read_at_most_once_per_8_attempts(per_sample, save):
     control = PID(per_sample=per_sample, rtol=1e-6)
