@@ -283,7 +283,10 @@ def test_few_places_repeat_no_more_than_they_must():
     assert max(taken) <= least - 1
 
 
-@pytest.mark.parametrize("control", [pytest.param(Fixed(n=1000), marks=pytest.mark.slow), PID(rtol=1e-3, atol=1e-3, dt_max=5e-3, per_sample=False)])
+@pytest.mark.parametrize(
+    "control",
+    [pytest.param(Fixed(n=1000), marks=pytest.mark.slow), PID(rtol=1e-3, atol=1e-3, dt_max=5e-3, per_sample=False)],
+)
 def test_thousand_steps_store_45_states_and_compute_none_more_than_3_times(control: Any):
     """States are counted as tensors of their shape that are alive when the field is called."""
     most = 0
