@@ -23,7 +23,9 @@ class ODE(AbstractTerm):
     Args:
         f: the vector field, [state/time]: a function or a module. `y` has the structure given to `solve`, its rows are
             independent samples and must not be mixed. `t` is 0-D in the state's real dtype when the batch shares it,
-            else (batch, 1, ..., 1) of the rank of `y` (of its first leaf).
+            else (batch, 1, ..., 1) of the rank of `y` (of its first leaf). It must return new tensors and leave `y`
+            alone: all slopes of a step are kept until its end, so that one buffer written again and again would
+            give wrong results.
     """
 
     f: Field
