@@ -199,8 +199,8 @@ def _convergence(scenario: Scenario, table: pd.DataFrame) -> Table:
     end = scenario.dt * scenario.frames
     return Table(
         "Is the truth converged?",
-        "The first test trajectories solved again from the same frame with half the step and with twice the points. "
-        "A competitor cannot be told apart from the truth below these errors.",
+        "The first test trajectories solved again from the same frame with half the step, and with twice the points "
+        "and half the step. A competitor cannot be told apart from the truth below these errors.",
         pd.DataFrame(rows),
         (
             Column("change", "solved again with"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
+from sciml.integrate.marks import Marks, entry_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
@@ -46,21 +47,6 @@ class Attempt(NamedTuple):
     y0: Flat
     step: Step
     accept: bool | Tensor
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Marks:
-    """Times steps must end at, in tau, and where they go on: (clock or 1, count + 1), the end last."""
-
-    stop: Tensor
-    resume: Tensor
-    jump: Tensor
-
-    def target(self, place: Tensor, end: Tensor) -> Tensor:
-        """The next time to be hit; the end itself, which may be differentiated, where none is left before it."""
-        stop = _at(self.stop, place)
-        return torch.where(stop >= end, end, stop)
 
 
 @final
@@ -161,8 +147,8 @@ class Stepping:
         tau, place, jumped = torch.where(moved, tau1, walk.tau), walk.place, None
         if self.marks is not None:
             hit = moved & reach
-            tau = torch.where(hit, _at(self.marks.resume, place), tau)
-            jumped = hit & _at(self.marks.jump, place)
+            tau = torch.where(hit, entry_of(self.marks.resume, place), tau)
+            jumped = hit & entry_of(self.marks.jump, place)
             place = torch.where(hit, (place + 1).clamp(max=self.marks.stop.shape[-1] - 1), place)
         cause = torch.where(finite, int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
         result = torch.where(stuck & running, cause, walk.result)
@@ -239,13 +225,6 @@ class Stepping:
             return self._norm(scaled[0] if isinstance(value, Tensor) else tuple(scaled)).double()
 
         return norm
-
-
-def _at(table: Tensor, place: Tensor) -> Tensor:
-    """The entry of each clock's row of a table."""
-    if place.ndim == 0:
-        return table[0, place]
-    return table.expand(len(place), -1).gather(1, place[:, None])[:, 0]
 
 
 def _finite(y: Flat) -> bool:

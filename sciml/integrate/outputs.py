@@ -3,9 +3,10 @@
 Everything is read from the same record of attempts. Times run forwards here (tau, see `Clock`).
 """
 
+import abc
 import bisect
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -32,20 +33,23 @@ class _Record:
     dense: Any = None
 
 
-class AbstractOutput:
+class AbstractOutput(abc.ABC):
     """Collects from attempts as they come."""
 
+    all_rows: ClassVar[bool] = True
+    """Whether attempts of all rows must come to the end. Only an output that sets this to False is narrowed."""
+
+    @abc.abstractmethod
     def add(self, record: _Record, last: bool) -> None:
         """Take one attempt; `last` when none follows for these rows."""
-        raise NotImplementedError
 
-    def finish(self, y1: Flat) -> tuple[Any, Any]:
-        """Times and states."""
-        raise NotImplementedError
+    def finish(self, y1: Flat) -> Any:
+        """Times and states, where the output puts some together."""
+        return None
 
     def narrow(self, rows: Tensor) -> None:
         """From now on attempts come for these of the rows so far only."""
-        raise NotImplementedError
+        raise RuntimeError(f"{type(self).__name__} needs all rows and cannot be narrowed.")
 
 
 @final
@@ -58,6 +62,8 @@ class TimesOutput(AbstractOutput):
         tau0: where the solve starts, per clock.
         y0: initial state.
     """
+
+    all_rows = False
 
     def __init__(
         self, term: AbstractTerm, method: AbstractMethod, clock: Clock, tau: Tensor, tau0: Tensor, y0: Flat
@@ -238,6 +244,8 @@ class StepsOutput(AbstractOutput):
         every: n.
     """
 
+    all_rows = False
+
     def __init__(self, clock: Clock, every: int) -> None:
         self.clock, self.every = clock, every
         self.taus: list[Any] = []
@@ -316,7 +324,7 @@ class DenseOutput(AbstractOutput):
 
     def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
         """States at tau, (time,) or (batch, time), and whether each lies within what was solved."""
-        if not self.records:
+        if not self.records or bool(torch.as_tensor(self.records[-1].after == self.records[0].before).all()):
             raise ValueError("no step was accepted, so there is no solution between t0 and t1. See `Solution.result`.")
         if not self.clock.joint or tau.ndim == 2:
             ends = (self.records[0].before, self.records[-1].after)
@@ -335,14 +343,6 @@ class DenseOutput(AbstractOutput):
         for i, place in enumerate(index.tolist()):
             columns.append(dense_at(self.method, self.records[place], tau[i : i + 1]))
         return map_leaves(lambda *column: torch.cat(column, dim=1), *columns), inside
-
-    def finish(self, y1: Flat) -> Any:
-        """Nothing is put together before it is asked for."""
-        return None
-
-    def narrow(self, rows: Tensor) -> None:
-        """Never called: with dense output no sample is left out."""
-        raise NotImplementedError
 
 
 @final
@@ -365,4 +365,4 @@ class Recorder:
     @property
     def all_rows(self) -> bool:
         """Whether an output needs attempts of all rows to the end."""
-        return any(isinstance(output, DenseOutput) for output in self.outputs)
+        return any(output.all_rows for output in self.outputs)

@@ -1,6 +1,5 @@
 """A checked call of `solve`, and how it is carried out without a thought for gradients."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -11,20 +10,34 @@ from torch.utils._pytree import TreeSpec
 
 from sciml.core import State, batch_size, tree_map
 from sciml.core.checks import check_whole
-from sciml.integrate.adaptive import Marks, Stepping, Walk
+from sciml.integrate.adaptive import Stepping, Walk
 from sciml.integrate.clock import Clock
 from sciml.integrate.compiled import CompiledMethod, WholeLoop, eager_of, whole_grid
+from sciml.integrate.contract import (
+    check_dense,
+    check_ends,
+    check_state,
+    check_steps,
+    checked_time,
+    chosen_control,
+    of_groups,
+)
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
-from sciml.integrate.methods.base import AbstractMethod, Time
+from sciml.integrate.function import Function
+from sciml.integrate.grid_plan import GridPlan
+from sciml.integrate.marks import marks_of
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
-from sciml.integrate.solution import Result, Solution, Stats
+from sciml.integrate.solution import Result, Solution, Stats, unwrapped
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, is_mapped, is_transforming
+from sciml.integrate.transforms import is_mapped, is_transforming
+
+_WATCHED = 16
+"""Evaluations of an eager solve in which a field is watched for writing where it must not."""
 
 
 @final
@@ -62,18 +75,18 @@ class Problem:
         executor: AbstractExecutor | None,
         compile: bool,
     ) -> "Problem":
-        control = _chosen_control(method, control)
+        control = chosen_control(method, control)
         batch = batch_size("y0", y0)
         if batch == 0:
             raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
         flat, structure = flatten(y0)
-        _check_state(flat)
+        check_state(flat)
         if isinstance(term, ODE):
-            term = ODE(FlatField(term.f, structure))
+            term = ODE(FlatField(term.f, structure, watched=0 if compile else _WATCHED))
         if compile:
             method = CompiledMethod(method, term, flat)
         check_whole("max_steps", max_steps, 1)
-        t0, t1 = _checked_time("t0", t0, batch), _checked_time("t1", t1, batch)
+        t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         device = first_leaf(flat).device
         chosen = executor or default_executor(device)
         saved = save or SaveAt(t1=True)
@@ -92,10 +105,10 @@ class Problem:
     def fixed(self) -> Solution:
         """Along a grid."""
         assert isinstance(self.control, Fixed)
-        _check_steps(self.control, self.t0, self.t1, self.max_steps)
+        check_steps(self.control, self.t0, self.t1, self.max_steps)
         times = self.control.grid(self.t0, self.t1)
         batch, steps = len(first_leaf(self.y0)), len(times) - 1
-        plan = _Plan.make(self.save, times, self.method, self.structure)
+        plan = GridPlan.make(self.save, times, self.method, self.structure)
         clock, wanted = self._fixed_clock(times, batch), self.save.ts
         recorder, at_times, dense = Recorder(), None, None
         if wanted is not None and not plan.ts_steps:
@@ -103,23 +116,18 @@ class Problem:
             if isinstance(clock.sign, Tensor):
                 tau = tau.expand(batch, -1)
             tau = clock.turned_rows(tau)
-            at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._start(times)), self.y0)
+            at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._time(times[0])), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
-            _check_dense(eager_of(self.method))
+            check_dense(eager_of(self.method))
             output = DenseOutput(self.term, self.method, clock)
             recorder.outputs.append(output)
-            dense = _Function(output, clock, self.structure)
+            ends = (clock.turned(self._time(times[0])), clock.turned(self._time(times[-1])))
+            dense = Function(output, clock, self.structure, ends)
         recorder.outputs.extend(self.watchers)
         loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
-        compiled = isinstance(self.method, CompiledMethod) and self.device.type == "cpu"
-        if (
-            compiled
-            and isinstance(times, list)
-            and not plan.wanted
-            and not recorder.outputs
-            and not self._is_recorded()
-        ):
+        plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
+        if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded():
             y, failed = whole_grid(self.term, self.method, times, self.y0)  # type: ignore[arg-type]
         else:
             y, failed = loop.run(self.y0)
@@ -133,11 +141,11 @@ class Problem:
         if at_times is not None and wanted is not None:
             ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
         stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
-        return Solution(*_unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
+        return Solution(*unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
 
-    def _start(self, times: Times) -> Tensor:
-        """The first time of a grid as a tensor."""
-        return torch.as_tensor(times[0], dtype=torch.float64, device=self.device)
+    def _time(self, t: float | Tensor) -> Tensor:
+        """A time of a grid as a tensor."""
+        return torch.as_tensor(t, dtype=torch.float64, device=self.device)
 
     def _fixed_clock(self, times: Times, batch: int) -> Clock:
         if isinstance(times, Tensor) and times.ndim == 2:
@@ -163,19 +171,19 @@ class Problem:
         batch = len(first_leaf(self.y0))
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
-        marks = None if clip is None else _marks(clip, clock, tau0, tau1, self.y0)
+        marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
         stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
         recorder, named = Recorder(), {}
         if self.save.ts is not None:
-            _check_dense(eager_of(self.method))
+            check_dense(eager_of(self.method))
             tau = self._wanted(self.save.ts, clock, tau0, tau1)
             named["ts"] = TimesOutput(self.term, self.method, clock, tau, tau0, self.y0)
         if self.save.every is not None:
             named["steps"] = StepsOutput(clock, self.save.every)
         if self.save.dense:
-            _check_dense(eager_of(self.method))
+            check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
         recorder.outputs.extend([*named.values(), *self.watchers])
         walk = stepping.start(tau0, self.y0)
@@ -185,7 +193,7 @@ class Problem:
             if clock.groups is None and WholeLoop.serves(recorder.outputs, walk, recorded):
                 executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
         walk = executor.run(stepping, walk, recorder, self.max_steps)
-        return self._adaptive_solution(stepping, walk, named)
+        return self._adaptive_solution(stepping, tau0, walk, named)
 
     def _refuse_vmap(self) -> None:
         """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
@@ -218,7 +226,7 @@ class Problem:
 
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
-        _check_ends(self.t0, self.t1)
+        check_ends(self.t0, self.t1)
         if not isinstance(self.t0, Tensor) and not isinstance(self.t1, Tensor) and pid.groups is None:
             shape = (batch,) if pid.per_sample else ()
             sign = 1.0 if self.t1 > self.t0 else -1.0
@@ -233,7 +241,7 @@ class Problem:
             count = int(groups.max()) + 1
             if int(groups.min()) < 0 or int(torch.bincount(groups, minlength=count).min()) == 0:
                 raise ValueError("`groups` must count from 0 without gaps. Renumber them, e.g. by torch.unique(...).")
-            ends = [_of_groups(t, groups, count) for t in ends]
+            ends = [of_groups(t, groups, count) for t in ends]
             shape: tuple[int, ...] = (count,)
         elif pid.per_sample:
             groups, shape = None, (batch,)
@@ -283,7 +291,7 @@ class Problem:
         tau = torch.where(tau < tau0[..., None], tau0[..., None], tau)
         return torch.where(tau > tau1[..., None], tau1[..., None], tau)
 
-    def _adaptive_solution(self, stepping: Stepping, walk: Walk, named: dict[str, Any]) -> Solution:
+    def _adaptive_solution(self, stepping: Stepping, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
         clock, save = stepping.clock, self.save
         ts: dict[str, Any] = {}
         ys: dict[str, Any] = {}
@@ -299,7 +307,8 @@ class Problem:
             tau, states = named["steps"].finish(walk.y)
             ts["steps"] = clock.turned_rows(tau)
             ys["steps"] = self._at_times(states, ts["steps"])
-        dense = _Function(named["dense"], clock, self.structure) if "dense" in named else None
+        ends = (tau0, stepping.end)
+        dense = Function(named["dense"], clock, self.structure, ends) if "dense" in named else None
 
         def rows(value: Tensor) -> Tensor:
             return clock.to_rows(value).expand(clock.rows)
@@ -314,7 +323,7 @@ class Problem:
             last_step=rows(clock.turned(walk.last)),
         )
         self.stopped = (rows(walk.tried), rows(clock.turned(walk.tau)))
-        return Solution(*_unwrapped(ts, ys), stats, rows(walk.result), dense)  # type: ignore[arg-type]
+        return Solution(*unwrapped(ts, ys), stats, rows(walk.result), dense)  # type: ignore[arg-type]
 
     def _viewed(self, t: Tensor, y: Flat) -> Any:
         """A state as the user wants it kept."""
@@ -341,247 +350,3 @@ def _reached(times: Times, step: Tensor) -> Tensor:
         return torch.tensor(times, dtype=torch.float64, device=step.device)[step]
     grid = times.detach().to(step.device)
     return grid[step] if grid.ndim == 1 else grid.gather(0, step[None])[0]
-
-
-def _unwrapped(ts: dict[str, Any], ys: dict[str, Any]) -> tuple[Any, Any]:
-    """A single output stands for itself."""
-    if not ys:
-        return None, None
-    return (next(iter(ts.values())), next(iter(ys.values()))) if len(ys) == 1 else (ts, ys)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Function:
-    """The solution as a function of time."""
-
-    output: DenseOutput
-    clock: Clock
-    structure: TreeSpec | None
-
-    def __call__(self, t: Tensor) -> Any:
-        times = t.reshape(1) if t.ndim == 0 else t
-        if times.ndim > 2 or times.ndim == 2 and len(times) != self.clock.rows:
-            raise ValueError(
-                f"`t` must be a number, (time,) or (batch, time) with batch {self.clock.rows}, got {tuple(t.shape)}."
-            )
-        if isinstance(self.clock.sign, Tensor) and times.ndim == 1:
-            times = times.expand(self.clock.rows, -1)
-        values, inside = self.output.at(self.clock.turned_rows(times))
-        if not bool(inside.all()):
-            raise ValueError("`t` must lie within what was solved. Ask for times between t0 and t1 only.")
-        if t.ndim == 0:
-            values = map_leaves(lambda value: value[:, 0], values)
-        return restore(values, self.structure)
-
-
-def _chosen_control(method: Any, control: AbstractControl | None) -> AbstractControl:
-    name = type(method).__name__
-    if control is None:
-        if method.has_error:
-            return PID()
-        raise ValueError(
-            f"{name} has no error estimate, so its step must be given, got control=None. "
-            "Pass control=Fixed(dt=...) or Fixed(n=...); a step is never inferred from the output times."
-        )
-    known = (Fixed, PID, Clip) if method.has_error else (Fixed,)
-    if not isinstance(control, known):
-        raise TypeError(
-            f"`control` must be {' or '.join(kind.__name__ for kind in known)} for {name}, "
-            f"got {type(control).__name__}."
-            + ("" if method.has_error else " Wrap it as StepDoubling(method) for an error estimate.")
-        )
-    return control
-
-
-def _check_state(y: Flat) -> None:
-    leaves = leaves_of(y)
-    for leaf in leaves:
-        if not (leaf.is_floating_point() or leaf.is_complex()):
-            raise TypeError(
-                f"the state must be floating point or complex, got {leaf.dtype}. Convert it with y0.double()."
-            )
-    kinds = sorted({str(leaf.dtype.to_real()) for leaf in leaves})
-    if len(kinds) > 1:
-        raise TypeError(f"all tensors of the state must have one precision, got {kinds}. Convert them to one.")
-    if len({leaf.device for leaf in leaves}) > 1:
-        raise ValueError("all tensors of the state must be on one device. Move them with .to(device).")
-
-
-def _check_dense(method: AbstractMethod) -> None:
-    if not method.has_dense:
-        raise ValueError(
-            f"{type(method).__name__} has no dense output. Keep grid points, or use a method that has one."
-        )
-
-
-def _checked_time(name: str, t: float | Tensor, batch: int) -> float | Tensor:
-    """The time as it is, or a number where it is a tensor for no reason."""
-    if not isinstance(t, Tensor):
-        return float(t)
-    if t.ndim > 0 and t.shape != (batch,):
-        raise ValueError(f"`{name}` must be a number, 0-D or one per sample ({batch},), got shape {tuple(t.shape)}.")
-    if t.is_complex():
-        raise TypeError(f"`{name}` must be real, got {t.dtype}. Integrate along a real path.")
-    return t if t.ndim > 0 or is_differentiated(t) else float(t)
-
-
-def _check_ends(t0: float | Tensor, t1: float | Tensor) -> None:
-    """Raise unless all samples have somewhere to go."""
-    if not isinstance(t0, Tensor) and not isinstance(t1, Tensor):
-        good = math.isfinite(t0) and math.isfinite(t1) and t0 != t1
-    else:
-        length = torch.as_tensor(t1).detach().double() - torch.as_tensor(t0).detach().double()
-        good = bool((torch.isfinite(length) & (length != 0)).all())
-    if not good:
-        raise ValueError(
-            f"`t0` and `t1` must be finite and differ, for every sample, got t0={t0}, t1={t1}. "
-            "Leave out samples that have nowhere to go."
-        )
-
-
-def _of_groups(t: Tensor, groups: Tensor, count: int) -> Tensor:
-    """The time of each group, which its rows must share."""
-    if t.ndim == 0:
-        return t
-    row = torch.arange(len(groups), device=groups.device)
-    first = row.new_zeros(count).scatter_reduce(0, groups, row, "amin", include_self=False)
-    each = t[first]  # of one row only, so that gradients are not counted once per row
-    if bool((each[groups] != t).any()):
-        raise ValueError("`t0` and `t1` must be equal within a group, for its rows take joint steps.")
-    return each
-
-
-def _marks(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> Marks:
-    """All times that must be hit, sorted, the end last."""
-    real = first_leaf(y0).dtype.to_real()
-    low, high = (t.detach().reshape(-1, 1) for t in (tau0, tau1))
-    stops, resumes, jumps = [], [], []
-    for times, jump in ((clip.jumps, True), (clip.stops, False)):
-        if times is None:
-            continue
-        if times.ndim == 2 and len(times) not in (1, len(low)):
-            raise ValueError(f"stops and jumps must have one row per clock ({len(low)}), got {tuple(times.shape)}.")
-        rows = times.to(low.device, torch.float64).expand(len(low), -1)
-        tau = clock.turned_rows(rows) if not isinstance(clock.sign, Tensor) else rows * clock.sign[:, None]
-        before = torch.nextafter(tau.to(real), torch.tensor(-math.inf, dtype=real)).double() if jump else tau
-        after = torch.nextafter(tau.to(real), torch.tensor(math.inf, dtype=real)).double() if jump else tau
-        inside = (before > low) & (after < high)
-        stops.append(torch.where(inside, before, math.inf))
-        resumes.append(torch.where(inside, after, math.inf))
-        jumps.append(torch.full_like(tau, jump, dtype=torch.bool))
-    stop, resume, jump = (torch.cat(parts, dim=1) for parts in (stops, resumes, jumps))
-    stop, order = torch.sort(stop, dim=1, stable=True)
-    resume, jump = resume.gather(1, order), jump.gather(1, order)
-    again = stop[:, 1:] <= resume.cummax(dim=1).values[:, :-1]  # given twice, or as a jump too
-    stop[:, 1:] = torch.where(again, math.inf, stop[:, 1:])
-    resume[:, 1:] = torch.where(again, math.inf, resume[:, 1:])
-    stop, order = torch.sort(stop, dim=1, stable=True)
-    resume, jump = resume.gather(1, order), jump.gather(1, order)
-    stop, resume = torch.minimum(stop, high), torch.minimum(resume, high)
-    stop, resume = torch.cat([stop, high], dim=1), torch.cat([resume, high], dim=1)
-    return Marks(
-        stop, resume, torch.cat([jump & (stop[:, :-1] < high), torch.zeros_like(high, dtype=torch.bool)], dim=1)
-    )
-
-
-def _check_steps(control: Fixed, t0: float | Tensor, t1: float | Tensor, max_steps: int) -> None:
-    """Raise before the grid is made if it would have too many steps."""
-    steps = control.n or 0
-    if control.dt is not None and not (isinstance(t0, Tensor) or isinstance(t1, Tensor)):
-        steps = abs(t1 - t0) / control.dt
-    if steps > max_steps:
-        raise ValueError(
-            f"the grid has {steps:.0f} steps, more than max_steps={max_steps}. Take larger steps or raise max_steps."
-        )
-
-
-@final
-@dataclass
-class _Plan:
-    """Which grid points to keep, and what was kept."""
-
-    save: SaveAt
-    structure: TreeSpec | None
-    ts_steps: list[int]
-    every_steps: list[int]
-    kept: dict[int, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def make(save: SaveAt, times: Times, method: AbstractMethod, structure: TreeSpec | None) -> "_Plan":
-        steps = len(times) - 1
-        ts_steps = [] if save.ts is None else _grid_points(save.ts, times, method)
-        every_steps = [] if save.every is None else list(range(save.every, steps + 1, save.every))
-        if save.every is not None and not every_steps:
-            raise ValueError(f"`every` must be at most the number of steps, {steps}, got {save.every}. Lower it.")
-        return _Plan(save, structure, ts_steps, every_steps)
-
-    @property
-    def wanted(self) -> set[int]:
-        """Step numbers whose state is kept."""
-        return {*self.ts_steps, *self.every_steps}
-
-    def keep(self, step: int, t: Time, y: Flat) -> None:
-        self.kept[step] = self._view(t, y)
-
-    def _view(self, t: Time, y: Flat) -> Any:
-        state = restore(y, self.structure)
-        if self.save.fn is None:
-            return state
-        leaf = first_leaf(y)
-        time = torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype)
-        return self.save.fn(beside(time, leaf), state)
-
-    def collect(self, times: Times, y0: Flat, y1: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Times and states in the layout the user asked for."""
-        stacked = {"ts": self.ts_steps} if self.ts_steps else {}
-        if self.save.every is not None:
-            stacked["steps"] = self.every_steps
-        ts: dict[str, Any] = {}
-        ys: dict[str, Any] = {}
-        if self.save.t0:
-            ts["t0"], ys["t0"] = times[0], self._view(times[0], y0)
-        if self.save.t1:
-            ts["t1"], ys["t1"] = times[-1], self._view(times[-1], y1)
-        for name, steps in stacked.items():
-            if isinstance(times, Tensor):
-                ts[name] = times[steps].movedim(0, -1)
-            else:
-                ts[name] = torch.tensor([times[step] for step in steps], dtype=torch.float64)
-            kept = [self.kept[step] for step in steps]
-            ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
-        return ts, ys
-
-
-def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
-    """Step number of each wanted time; none where dense output must serve; an error where there is none."""
-    if isinstance(times, Tensor) or ts.ndim == 2 or is_differentiated(ts):
-        if method.has_dense:
-            return []
-        raise ValueError("`save.ts` needs shared times given as numbers; use save.every with per-sample times.")
-    grid = torch.tensor(times, dtype=torch.float64)
-    wanted = ts.detach().double().cpu()
-    place = _nearest(grid, wanted)
-    # Times given in float32 name a grid point only to their own rounding.
-    rounding = 4 * torch.finfo(ts.dtype).eps * wanted.abs() if ts.is_floating_point() else 0.0
-    off = (grid[place] - wanted).abs() > 1e-9 * abs(times[-1] - times[0]) + rounding
-    if bool(torch.isnan(wanted).any()) or bool((off & ((wanted < grid.min()) | (wanted > grid.max()))).any()):
-        raise ValueError(f"`ts` must lie between t0 and t1 and not be NaN, got {ts}. Drop those times.")
-    if bool(off.any()):
-        if method.has_dense:
-            return []
-        i = int(off.nonzero()[0])
-        raise ValueError(
-            f"{type(method).__name__} has no dense output, so `save.ts` must be grid points, but ts[{i}]="
-            f"{float(wanted[i]):g} is not (nearest: {float(grid[place[i]]):g}). Choose a dt that divides the output "
-            "times, or give the grid as Fixed(ts=...)."
-        )
-    return place.tolist()
-
-
-def _nearest(grid: Tensor, wanted: Tensor) -> Tensor:
-    """Index of the grid point nearest to each wanted time, for a grid that rises or falls."""
-    rising, order = torch.sort(grid)
-    right = torch.searchsorted(rising, wanted).clamp(1, len(grid) - 1)
-    left_is_nearer = (wanted - rising[right - 1]) <= (rising[right] - wanted)
-    return order[torch.where(left_is_nearer, right - 1, right)]

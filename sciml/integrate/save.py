@@ -25,6 +25,7 @@ class SaveAt:
             field gets it: 0-D, or (batch, 1, ..., 1) with per-sample times.
 
     Raises:
+        TypeError: if `ts` is no tensor.
         ValueError: if nothing is kept or `every` is below 1.
     """
 
@@ -40,6 +41,8 @@ class SaveAt:
             raise ValueError("SaveAt must keep something, got nothing. Set t1=True, ts=..., or every=1.")
         if self.every is not None and self.every < 1:
             raise ValueError(f"`every` must be at least 1, got {self.every}. Set every=1 to keep each step.")
+        if self.ts is not None and not isinstance(self.ts, Tensor):
+            raise TypeError(f"`ts` must be a tensor of times, got a {type(self.ts).__name__}. Write torch.tensor(ts).")
         if self.ts is not None and (self.ts.ndim not in (1, 2) or self.ts.numel() == 0):
             raise ValueError(
                 f"`ts` must be times (time,) or (batch, time), at least one, got shape {tuple(self.ts.shape)}."

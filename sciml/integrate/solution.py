@@ -110,3 +110,10 @@ class Solution:
                 "`solution(t)` needs the dense output, but it was not kept. Solve with SaveAt(dense=True)."
             )
         return self.dense(torch.as_tensor(t, dtype=torch.float64))
+
+
+def unwrapped(ts: dict[str, Any], ys: dict[str, Any]) -> tuple[Any, Any]:
+    """A single output stands for itself."""
+    if not ys:
+        return None, None
+    return (next(iter(ts.values())), next(iter(ys.values()))) if len(ys) == 1 else (ts, ys)

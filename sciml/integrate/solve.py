@@ -1,13 +1,16 @@
 """`solve`: check, walk, put together what was asked for."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
 from sciml.integrate.control import PID, AbstractControl
 from sciml.integrate.executors import AbstractExecutor
+from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.problem import Problem
@@ -64,6 +67,7 @@ def solve(
         CompileError: if `compile` is set and the field cannot be compiled.
         SolveError: if a sample fails and `throw` is set.
     """
+    _check_kinds(term, method, control, save, gradient)
     if isinstance(method, AbstractBackend):
         given = {"gradient": gradient is not None, "compile": compile, "executor": executor is not None}
         _check_backend(method, [name for name, is_given in given.items() if is_given])
@@ -72,8 +76,29 @@ def solve(
     solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
     solution = solver.solve(problem)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
-        _raise_failure(solution.result, *problem.stopped)
+        _raise_failure(solution.result, *problem.stopped, problem.y0)
     return solution
+
+
+def _check_kinds(term: Any, method: Any, control: Any, save: Any, gradient: Any) -> None:
+    """Raise for arguments of the wrong kind, with the usual mistake in mind."""
+    if not isinstance(term, AbstractTerm):
+        remedy = "Wrap it: ODE(f)." if callable(term) and not isinstance(term, type) else "Give e.g. ODE(f)."
+        raise TypeError(f"`term` must be a term, got a {_kind(term)}. {remedy}")
+    kinds = {
+        "method": (method, (AbstractMethod, AbstractBackend), "Tsit5()"),
+        "control": (control, (AbstractControl, type(None)), "PID(rtol=1e-6) or Fixed(n=100)"),
+        "save": (save, (SaveAt, type(None)), "SaveAt(ts=times)"),
+        "gradient": (gradient, (AbstractGradient, type(None)), "Checkpoint()"),
+    }
+    for name, (value, wanted, example) in kinds.items():
+        if not isinstance(value, wanted):
+            raise TypeError(f"`{name}` must be an object, got {_kind(value)}. Give e.g. {example}.")
+
+
+def _kind(value: Any) -> str:
+    """What was given, in words."""
+    return f"the class {value.__name__} itself" if isinstance(value, type) else f"{type(value).__name__} {value!r}"[:80]
 
 
 def _check_backend(method: AbstractBackend, given: list[str]) -> None:
@@ -84,10 +109,15 @@ def _check_backend(method: AbstractBackend, given: list[str]) -> None:
         )
 
 
-def _raise_failure(result: Tensor, step: Tensor, when: Tensor) -> None:
+def _raise_failure(result: Tensor, step: Tensor, when: Tensor, y0: Flat) -> None:
     samples = (result != Result.SUCCESS).nonzero()[:, 0].tolist()
     first = min(samples, key=lambda sample: int(step[sample]))
     which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
+    if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(y0)):
+        raise SolveError(
+            f"`y0` must be finite, but that of sample {first} is not ({len(samples)} of {len(result)} samples failed: "
+            f"{which}). Fill in or leave out missing values first; with throw=False the other samples are returned."
+        )
     raise SolveError(
         f"{len(samples)} of {len(result)} samples failed (samples {which}); "
         f"the first is sample {first}, at or shortly before t={float(when[first]):g} (step {int(step[first])}): "

@@ -24,11 +24,19 @@ class ODE(AbstractTerm):
         f: the vector field, [state/time]: a function or a module. `y` has the structure given to `solve`, its rows are
             independent samples and must not be mixed. `t` is 0-D in the state's real dtype when the batch shares it,
             else (batch, 1, ..., 1) of the rank of `y` (of its first leaf). It must return new tensors and leave `y`
-            alone: all slopes of a step are kept until its end, so that one buffer written again and again would
-            give wrong results.
+            alone, for all slopes of a step are kept until its end; a solve watches its first evaluations for it.
+
+    Raises:
+        TypeError: if `f` cannot be called.
     """
 
     f: Field
+
+    def __post_init__(self) -> None:
+        if not callable(self.f):
+            raise TypeError(
+                f"`f` must be a function or a module, got a {type(self.f).__name__}. Write ODE(lambda t, y: ...)."
+            )
 
 
 @final

@@ -916,7 +916,11 @@ TREE = {"a": torch.ones(2, 1), "b": torch.ones(2, 1)}
         ({"y0": TREE, "f": lambda t, y: {"a": y["a"]}}, TypeError, "Return the derivative of every leaf"),
         ({"y0": TREE, "f": lambda t, y: {"a": y["a"], "b": 1.0}}, TypeError, "must return tensors, got a float"),
         ({"f": bad_third}, SolveError, r"\(samples \[2\]\).*sample 2, at or shortly before t=0 .*NaN or infinite"),
-        ({"y0": torch.tensor([[1.0], [1.0], [math.nan]])}, SolveError, r"\(samples \[2\]\).*NaN or infinite"),
+        (
+            {"y0": torch.tensor([[1.0], [1.0], [math.nan]])},
+            SolveError,
+            r"`y0` must be finite, but that of sample 2 is not",
+        ),
     ],
 )
 def test_bad_input_is_answered(change, error, message):

@@ -65,7 +65,7 @@ def test_times_of_each_sample_in_both_directions(executor, compact):
     if not compact:
         assert close(solution(ts), exact(ts))
         shared = torch.tensor([2.1])
-        with pytest.raises(ValueError, match="`t` must lie within what was solved"):
+        with pytest.raises(ValueError, match="`t` must lie between t0=.*Ask for times in between"):
             solution(shared)
 
 
@@ -82,9 +82,9 @@ def test_the_solution_is_a_function(executor, control, sign):
     assert close(solution(sign * 1.3), exact(sign * torch.tensor([1.3]))[:, 0])
     assert close(solution(torch.tensor(sign * 4.0)), exact(torch.tensor([sign * 4.0]))[:, 0])
     for outside in (sign * 4.001, -sign * 0.001, math.nan):
-        with pytest.raises(ValueError, match="`t` must lie within what was solved.*between t0 and t1"):
+        with pytest.raises(ValueError, match="`t` must lie between t0=.*, got .*Ask for times in between"):
             solution(outside)
-        with pytest.raises(ValueError, match="`t` must lie within"):
+        with pytest.raises(ValueError, match="`t` must lie between t0="):
             solution(torch.tensor([sign * 1.0, outside]))
     with pytest.raises(ValueError, match=r"\(time,\) or \(batch, time\) with batch 3, got \(2, 4\)"):
         solution(torch.ones(2, 4))
@@ -143,8 +143,8 @@ def test_times_that_were_not_reached_are_nan(executor, control):
     assert bool(torch.isfinite(solution.ys[:, :2]).all()) and bool(solution.ys[lost, 2:].isnan().all())
     assert bool(torch.isfinite(solution.ys[~lost]).all())
     assert close(solution(0.9), solution.ys[:, 1])
-    with pytest.raises(ValueError, match="`t` must lie within what was solved"):
-        solution(1.5)
+    late = solution(1.5)
+    assert bool(late[lost].isnan().all()) and close(late[~lost], exact(torch.tensor([1.5]))[~lost, 0])
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
@@ -152,7 +152,7 @@ def test_a_solution_without_steps_is_no_function(per_sample):
     term = ODE(lambda t, y: y * math.nan)
     control = PID(per_sample=per_sample)
     solution = solve(term, Dopri5(), start(), 0.0, 1.0, control=control, save=SaveAt(dense=True), throw=False)
-    with pytest.raises(ValueError, match="no step was accepted|must lie within what was solved"):
+    with pytest.raises(ValueError, match="no step was accepted"):
         solution(0.5)
 
 

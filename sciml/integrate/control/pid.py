@@ -53,6 +53,7 @@ class PID(AbstractControl):
             them alone. Switch off for results that are bitwise independent of when batch-mates finish.
 
     Raises:
+        TypeError: if `groups` does not hold integers.
         ValueError: for parameters out of range, or that do not fit each other.
     """
 
@@ -80,6 +81,9 @@ class PID(AbstractControl):
                     raise ValueError(f"`{name}` must not be negative or NaN, got {value}. Give e.g. {name}=1e-6.")
         if _always_zero(self.rtol) and _always_zero(self.atol):
             raise ValueError("`rtol` and `atol` must not both be 0, got 0 and 0: no step could be accepted. Raise one.")
+        groups = self.groups
+        if groups is not None and (groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool):
+            raise TypeError(f"`groups` must hold whole numbers, got {groups.dtype}. Convert it with groups.long().")
         check_positive("safety", self.safety)
         if not (0 < self.factor_min < 1 < self.factor_max and self.safety <= 1):
             raise ValueError(
@@ -100,9 +104,14 @@ class PID(AbstractControl):
         return self.p != 0.0 or self.d != 0.0
 
     def tolerances(self, y: Flat, structure: Any) -> tuple[tuple[Any, Any], ...]:
-        """(rtol, atol) per tensor of the state."""
-        count = len(leaves_of(y))
-        rtol, atol = (_per_leaf(name, getattr(self, name), count, structure) for name in ("rtol", "atol"))
+        """(rtol, atol) per tensor of the state.
+
+        Raises:
+            ValueError: if they do not fit the state, or lie so far below its rounding that steps would shrink for ever.
+        """
+        rtol, atol = (_per_leaf(name, getattr(self, name), leaves_of(y), structure) for name in ("rtol", "atol"))
+        for leaf, r, a in zip(leaves_of(y), rtol, atol, strict=True):
+            _check_reachable(leaf, r, a)
         # An entry that is and stays 0 has no error: 0 / tiny, where 0 / 0 would pass for a failure.
         tiny = torch.finfo(leaves_of(y)[0].dtype).tiny
         atol = [a.clamp(min=tiny) if isinstance(a, Tensor) else max(a, tiny) for a in atol]
@@ -135,14 +144,39 @@ class PID(AbstractControl):
         return factor if accepted or not self.remembers else min(factor, self.safety)
 
 
+def _fits(value: Tensor, leaf: Tensor) -> bool:
+    """Whether `value` broadcasts to `leaf` without enlarging it."""
+    pairs = zip(reversed(value.shape), reversed(leaf.shape), strict=False)
+    return value.ndim <= leaf.ndim and all(size in (1, wanted) for size, wanted in pairs)
+
+
 def _always_zero(tolerance: Tolerance) -> bool:
     return all(bool((torch.as_tensor(value) == 0).all()) for value in tree_flatten(tolerance)[0])
 
 
-def _per_leaf(name: str, tolerance: Tolerance, count: int, structure: Any) -> list[Any]:
-    if isinstance(tolerance, (int, float, Tensor)):
-        return [tolerance] * count
-    values, given = tree_flatten(tolerance)
+def _check_reachable(leaf: Tensor, rtol: Any, atol: Any) -> None:
+    """Raise if a step could only be accepted where rounding makes its error estimate meaningless."""
+    least = torch.finfo(leaf.dtype).eps / 100
+    if isinstance(rtol, Tensor) or isinstance(atol, Tensor) or rtol >= least:
+        return
+    size = float(leaf.detach().abs().max()) if leaf.numel() else 0.0
+    if atol < least * size:
+        raise ValueError(
+            f"tolerances must not lie below a hundredth of the state's rounding, got rtol={rtol} and atol={atol} for "
+            f"{leaf.dtype} of size {size:g}. Take rtol >= {least:.0e}, or a state in float64."
+        )
+
+
+def _per_leaf(name: str, tolerance: Tolerance, leaves: tuple[Tensor, ...], structure: Any) -> list[Any]:
+    if isinstance(tolerance, (int, float)):
+        return [tolerance] * len(leaves)
+    values, given = ([tolerance] * len(leaves), structure) if isinstance(tolerance, Tensor) else tree_flatten(tolerance)
+    for value, leaf in zip(values, leaves, strict=False):
+        if isinstance(value, Tensor) and not _fits(value, leaf):
+            raise ValueError(
+                f"`{name}` must broadcast to the state {tuple(leaf.shape)}, got {tuple(value.shape)}. "
+                "Give one tolerance per entry of the state, with leading axes of 1 or the batch."
+            )
     if given != structure:
         raise ValueError(
             f"`{name}` must be a number, a tensor or a tree like the state, {structure}, got {given}. "

@@ -7,6 +7,8 @@ a gradient are left out. Whatever else requires a gradient is found by evaluatin
 autograd recorded, and is refused by name.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -147,3 +149,16 @@ def uncached_autocast(kind: str, enabled: bool | None = None, dtype: torch.dtype
     """Autocast as it is, or as given, that keeps no casts: one made without a graph would serve later with one."""
     on = torch.is_autocast_enabled(kind) if enabled is None else enabled
     return torch.autocast(kind, dtype=dtype or torch.get_autocast_dtype(kind), enabled=on, cache_enabled=False)
+
+
+@contextlib.contextmanager
+def without_hooks(tensors: tuple[Tensor, ...]) -> Iterator[None]:
+    """Hooks of leaves see the whole gradient, once, and not the part of every step."""
+    hooked = [(t, t._backward_hooks) for t in tensors if t.is_leaf and t._backward_hooks]
+    for tensor, _ in hooked:
+        tensor._backward_hooks = None
+    try:
+        yield
+    finally:
+        for tensor, hooks in hooked:
+            tensor._backward_hooks = hooks

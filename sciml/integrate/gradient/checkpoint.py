@@ -21,7 +21,8 @@ from typing import Any, final
 from sciml.core.checks import check_whole
 from sciml.integrate.control import Fixed
 from sciml.integrate.gradient.base import AbstractGradient
-from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, solve_by_replay
+from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State
+from sciml.integrate.gradient.replay_solve import solve_by_replay
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
 

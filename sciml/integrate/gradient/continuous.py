@@ -9,6 +9,7 @@ samples with times of their own, some of them equal, need no other code.
 Source: Chen, Rubanova, Bettencourt & Duvenaud (2018), Neural Ordinary Differential Equations, appendix B.
 """
 
+import abc
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +22,7 @@ from torch.utils._pytree import tree_leaves
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
-from sciml.integrate.gradient.captured import captured_by, uncached_autocast
-from sciml.integrate.gradient.replay import _without_hooks
+from sciml.integrate.gradient.captured import captured_by, uncached_autocast, without_hooks
 from sciml.integrate.problem import Problem
 from sciml.integrate.reachable import modules_and_tensors
 from sciml.integrate.save import SaveAt
@@ -161,16 +161,16 @@ def gradients(outputs: list[Flat], wanted: tuple[Tensor, ...], cotangents: list[
     return [torch.zeros_like(x) if g is None else g for x, g in zip(wanted, found, strict=True)]
 
 
-class AbstractReverse:
+class AbstractReverse(abc.ABC):
     """What a continuous adjoint does with a finished forward solve. Subclasses are final."""
 
+    @abc.abstractmethod
     def pull(self, task: "Task", outputs: list[Flat], cotangents: list[Flat]) -> "Pulled":
         """Gradients of the initial state, the output times and the parameters."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def pull_twice(self, task: "Task", cotangents: tuple[Tensor, ...]) -> list[Tensor | None]:
         """Gradients of all inputs of the task, differentiable."""
-        raise NotImplementedError
 
 
 @final
@@ -338,7 +338,7 @@ class Task:
     def swapped(self) -> Iterator[None]:
         """Parameters as they were in the forward solve, should a functional call have given others; without hooks."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_without_hooks(self.slopes.params))
+            stack.enter_context(without_hooks(self.slopes.params))
             for module, then in self.modules:
                 now = _named(module)
                 if any(now.get(name) is not value for name, value in then.items()):

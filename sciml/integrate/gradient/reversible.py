@@ -1,5 +1,6 @@
 """Gradients by taking reversible steps back: only the end of the solve is stored."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,7 +12,8 @@ from sciml.core.checks import check_positive
 from sciml.integrate.control import Clip
 from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows
 from sciml.integrate.gradient.base import AbstractGradient
-from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, solve_by_replay
+from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, pick_rows
+from sciml.integrate.gradient.replay_solve import solve_by_replay
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Result, Solution, SolveError
 
@@ -124,10 +126,7 @@ def _back(replay: Replay, n: int, state: State) -> State:
         y, carry = problem.method.step_back(problem.term, step.t0, step.t1, *state)
     if step.moved is None:
         return y, carry
-
-    def pick(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(step.moved.reshape(-1, *[1] * (new.ndim - 1)), new, old)  # type: ignore[union-attr]
-
+    pick = functools.partial(pick_rows, step.moved)
     return map_leaves(pick, y, state[0]), map_rows(pick, carry, state[1])
 
 

@@ -72,12 +72,12 @@ class AbstractMethod(abc.ABC):
 
     def step_back(self, term: Any, t0: Time, t1: Time, y1: Flat, carry1: Any) -> tuple[Flat, Any]:
         """State and carry at `t0`, from those that `step` returned at `t1`."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} cannot be stepped back: `reversible` is False.")
 
     def prepare_dense(self, term: Any, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """Everything `interpolate` needs of one step, in nested tuples of tensors with one row per sample."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no dense output: `has_dense` is False.")
 
     def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
         """The state at t0 + theta (t1 - t0), (batch, m, *state), for theta of shape (m,) or (batch, m)."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no dense output: `has_dense` is False.")

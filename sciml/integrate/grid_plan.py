@@ -1,0 +1,106 @@
+"""Which points of a fixed grid are kept, and what was kept."""
+
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec
+
+from sciml.core import tree_map
+from sciml.integrate.control import Times
+from sciml.integrate.flat import Flat, beside, first_leaf, restore
+from sciml.integrate.methods.base import AbstractMethod, Time
+from sciml.integrate.save import SaveAt
+from sciml.integrate.transforms import is_differentiated
+
+
+@final
+@dataclass
+class GridPlan:
+    """Which grid points to keep, and what was kept."""
+
+    save: SaveAt
+    structure: TreeSpec | None
+    ts_steps: list[int]
+    every_steps: list[int]
+    kept: dict[int, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def make(save: SaveAt, times: Times, method: AbstractMethod, structure: TreeSpec | None) -> "GridPlan":
+        steps = len(times) - 1
+        ts_steps = [] if save.ts is None else _grid_points(save.ts, times, method)
+        every_steps = [] if save.every is None else list(range(save.every, steps + 1, save.every))
+        if save.every is not None and not every_steps:
+            raise ValueError(f"`every` must be at most the number of steps, {steps}, got {save.every}. Lower it.")
+        return GridPlan(save, structure, ts_steps, every_steps)
+
+    @property
+    def wanted(self) -> set[int]:
+        """Step numbers whose state is kept."""
+        return {*self.ts_steps, *self.every_steps}
+
+    def keep(self, step: int, t: Time, y: Flat) -> None:
+        self.kept[step] = self._view(t, y)
+
+    def _view(self, t: Time, y: Flat) -> Any:
+        state = restore(y, self.structure)
+        if self.save.fn is None:
+            return state
+        leaf = first_leaf(y)
+        time = torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype)
+        return self.save.fn(beside(time, leaf), state)
+
+    def collect(self, times: Times, y0: Flat, y1: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Times and states in the layout the user asked for."""
+        stacked = {"ts": self.ts_steps} if self.ts_steps else {}
+        if self.save.every is not None:
+            stacked["steps"] = self.every_steps
+        ts: dict[str, Any] = {}
+        ys: dict[str, Any] = {}
+        if self.save.t0:
+            ts["t0"], ys["t0"] = times[0], self._view(times[0], y0)
+        if self.save.t1:
+            ts["t1"], ys["t1"] = times[-1], self._view(times[-1], y1)
+        for name, steps in stacked.items():
+            if isinstance(times, Tensor):
+                ts[name] = times[steps].movedim(0, -1)
+            else:
+                ts[name] = torch.tensor([times[step] for step in steps], dtype=torch.float64)
+            kept = [self.kept[step] for step in steps]
+            ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
+        return ts, ys
+
+
+def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
+    """Step number of each wanted time; none where dense output must serve; an error where there is none."""
+    if isinstance(times, Tensor) or ts.ndim == 2 or is_differentiated(ts):
+        if method.has_dense:
+            return []
+        raise ValueError("`save.ts` needs shared times given as numbers; use save.every with per-sample times.")
+    grid = torch.tensor(times, dtype=torch.float64)
+    wanted = ts.detach().double().cpu()
+    place = _nearest(grid, wanted)
+    # Times given in float32 name a grid point only to their own rounding.
+    rounding = 4 * torch.finfo(ts.dtype).eps * wanted.abs() if ts.is_floating_point() else 0.0
+    off = (grid[place] - wanted).abs() > 1e-9 * abs(times[-1] - times[0]) + rounding
+    if bool(torch.isnan(wanted).any()) or bool((off & ((wanted < grid.min()) | (wanted > grid.max()))).any()):
+        raise ValueError(f"`ts` must lie between t0 and t1 and not be NaN, got {ts}. Drop those times.")
+    if bool(off.any()):
+        if method.has_dense:
+            return []
+        i = int(off.nonzero()[0])
+        raise ValueError(
+            f"{type(method).__name__} has no dense output, so `save.ts` must be grid points, but ts[{i}]="
+            f"{float(wanted[i]):g} is not (nearest: {float(grid[place[i]]):g}). Choose a dt that divides the output "
+            "times, or give the grid as Fixed(ts=...)."
+        )
+    return place.tolist()
+
+
+def _nearest(grid: Tensor, wanted: Tensor) -> Tensor:
+    """Index of the grid point nearest to each wanted time, for a grid that rises or falls."""
+    rising, order = torch.sort(grid)
+    right = torch.searchsorted(rising, wanted).clamp(1, len(grid) - 1)
+    left_is_nearer = (wanted - rising[right - 1]) <= (rising[right] - wanted)
+    return order[torch.where(left_is_nearer, right - 1, right)]
