@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
+from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.marks import Marks, entry_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
@@ -203,7 +203,7 @@ class Stepping:
         if control.dt0 is not None:
             return torch.full_like(span, min(control.dt0, control.dt_max))
         norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
-        real = first_leaf(y0).dtype.to_real()
+        real = real_dtype(y0)
         t0 = clock.time(tau0, y0)
         slope = self.method.slope(carry) if self.method.reuses_last else field(t0.to(real), y0)
         size, speed = norm(y0), norm(slope)

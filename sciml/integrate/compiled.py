@@ -8,8 +8,6 @@ import functools
 import itertools
 import types
 import weakref
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -17,19 +15,17 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
-from sciml.integrate.executors import AbstractExecutor, out_of_steps
 from sciml.integrate.field import FlatField
-from sciml.integrate.fixed_grid import finite_rows, freeze
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
-from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput
 from sciml.integrate.terms import ODE, AbstractTerm
 from sciml.integrate.transforms import is_transforming
 
 _MOST_TIMES = 32
 """Above this many wanted times, looking at all of them in every attempt costs more than leaving the graph."""
+_UNCHECKED = {"size_asserts": False, "alignment_asserts": False, "scalar_asserts": False}
+"""The shapes inside are those that were traced; to check them again takes a tenth of a small field's time."""
 _Key = tuple[Any, ...]
 _kept: "weakref.WeakKeyDictionary[Any, dict[_Key, _Compiled]]" = weakref.WeakKeyDictionary()
 _numbers = itertools.count()
@@ -65,7 +61,7 @@ class CompiledMethod(AbstractMethod):
             )
         carry = self.method.init(term, t0, y0)
         if torch.is_grad_enabled():  # then what comes after the first step requires a gradient if the field does
-            slope = carry if self.method.reuses_last else term.f(_first_time(t0, y0), y0)
+            slope = carry if self.method.reuses_last else term.f(first_time(t0, y0), y0)
             self._recorded = any(leaf.requires_grad for leaf in tree_leaves((slope, y0)) if isinstance(leaf, Tensor))
         return carry
 
@@ -103,7 +99,8 @@ def eager_of(method: AbstractMethod) -> AbstractMethod:
     return method.method if isinstance(method, CompiledMethod) else method
 
 
-def _first_time(t0: Time, y0: Flat) -> Tensor:
+def first_time(t0: Time, y0: Flat) -> Tensor:
+    """A time as fields are first given it."""
     return torch.as_tensor(t0, dtype=torch.float64, device=first_leaf(y0).device).to(real_dtype(y0))
 
 
@@ -147,7 +144,9 @@ class _Compiled:
 
     def _backend(self, graph: Any, inputs: Any) -> Any:
         check_field(*self._where)
-        return torch._dynamo.lookup_backend("inductor")(graph, inputs)
+        from torch._inductor.compile_fx import compile_fx  # takes seconds to import
+
+        return compile_fx(graph, inputs, config_patches=_UNCHECKED)
 
 
 def kept(term: AbstractTerm, key: _Key, y: Flat, function: types.FunctionType) -> _Compiled:
@@ -170,115 +169,3 @@ def _owner(field: Any) -> Any:
         return _owner(field.__self__ if isinstance(field.__self__, nn.Module) else field.__func__)
     code = getattr(field, "__code__", None) or getattr(type(field).__call__, "__code__", None)
     return code or type(field)
-
-
-@final
-class WholeLoop(AbstractExecutor):
-    """All attempts of a solve in one compiled graph, for solves that nobody differentiates.
-
-    Args:
-        term: what will be stepped; compiled code is kept with its field.
-    """
-
-    def __init__(self, term: AbstractTerm) -> None:
-        self.term = term
-
-    @staticmethod
-    def serves(outputs: Sequence[AbstractOutput], walk: Walk, states: Sequence[Tensor]) -> bool:
-        """Whether it can do a solve with these outputs, from here, differentiated with respect to these tensors."""
-        few = all(isinstance(o, TimesOutput) and o.tau.shape[-1] <= _MOST_TIMES for o in outputs) and len(outputs) < 2
-        recorded = torch.is_grad_enabled() and any(state.requires_grad for state in states)
-        on_host = walk.tau.device.type == "cpu" and all(isinstance(leaf, Tensor) for leaf in tree_leaves(walk.carry))
-        return few and not recorded and on_host
-
-    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
-        """See `AbstractExecutor.run`."""
-        output = recorder.outputs[0] if recorder.outputs else None
-        assert output is None or isinstance(output, TimesOutput)
-        tau = output.tau if output is not None else walk.tau.new_zeros(0)
-        kept_states = output.begun() if output is not None else None
-        key = ("loop", stepping.method, output is None, stepping.clock.shape)
-        loop = kept(self.term, key, walk.y, _loop)
-        tolerances = tuple(
-            (torch.as_tensor(r, dtype=torch.float64), torch.as_tensor(a, dtype=torch.float64))
-            for r, a in stepping.tolerances
-        )
-        stepping, most = replace(stepping, tolerances=tolerances), torch.tensor(max_steps)
-        t0 = stepping.clock.time(walk.tau, walk.y)
-        walk, kept_states = tree_map(_detached, (walk, kept_states))
-        with torch.no_grad():
-            walk, states = loop(self.term, t0, walk.y, (stepping, walk, tau, kept_states, most))
-        if output is not None:
-            output.ended(states)
-        return out_of_steps(walk)
-
-
-def _loop(
-    stepping: Stepping, walk: Walk, wanted: Tensor, states: Flat | None, max_steps: Tensor
-) -> tuple[Walk, Flat | None]:
-    """Attempts until nobody is running; `states`, (batch, time, *state), are filled in at the wanted times."""
-    start, filling = walk.tried.new_zeros(()), states is not None
-
-    def going(count: Tensor, walk: Walk, states: Any) -> Tensor:
-        return (walk.result < 0).any() & (count < max_steps)
-
-    def attempt(count: Tensor, walk: Walk, states: Any) -> tuple[Tensor, Walk, Any]:
-        walk1, done = stepping.attempt(walk)
-        if filling:
-            states = _filled(stepping, walk, walk1, done, wanted, states)
-        return count + 1, tree_map(lambda new, old: new.clone() if new is old else new, walk1, walk), states
-
-    # What is carried must not share memory.
-    carried = tree_map(torch.clone, (start, walk, () if states is None else states))
-    _, walk, states = torch.while_loop(going, attempt, carried)
-    return walk, states
-
-
-def _filled(stepping: Stepping, before: Walk, after: Walk, done: Attempt, wanted: Tensor, states: Flat) -> Flat:
-    """The states with those at the times this attempt passed."""
-    method, clock = stepping.method, stepping.clock
-    dense = method.prepare_dense(stepping.term, done.t0, done.t1, done.y0, done.step)
-    start, end = before.tau[..., None], after.tau[..., None]
-    hit = (wanted > start) & (wanted <= end)
-    theta = torch.where(hit, (wanted - start) / torch.where(end > start, end - start, 1.0), 0.0)
-    values = method.interpolate(dense, done.t0, done.t1, theta if clock.joint else clock.to_rows(theta))
-    rows = hit[None] if clock.joint else clock.to_rows(hit)
-
-    def choose(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(rows.reshape(*rows.shape, *[1] * (old.ndim - 2)), new, old).contiguous()
-
-    return map_leaves(choose, values, states)
-
-
-def whole_grid(term: AbstractTerm, method: CompiledMethod, times: Sequence[float], y0: Flat) -> tuple[Flat, Tensor]:
-    """All steps along a grid in one compiled graph, for solves that keep the last state and nobody differentiates.
-
-    Returns:
-        The final state, and per sample the first step that was not finite (-1: none), at which it is frozen.
-    """
-    loop = kept(term, ("grid", method.method), y0, _along_grid)
-    grid = torch.tensor(times, dtype=torch.float64, device=first_leaf(y0).device)
-    torch._dynamo.mark_dynamic(grid, 0)  # another number of steps is no other graph
-    with torch.no_grad():
-        carry = map_rows(torch.detach, method.init(term, times[0], y0))
-        y0 = map_leaves(torch.detach, y0)
-        last = torch.tensor(len(times) - 1)
-        return loop(term, _first_time(times[0], y0), y0, (method.method, term, grid, last, y0, carry))
-
-
-def _along_grid(
-    method: AbstractMethod, term: AbstractTerm, grid: Tensor, last: Tensor, y0: Flat, carry: Any
-) -> tuple[Flat, Tensor]:
-    def going(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> Tensor:
-        return i < last
-
-    def advance(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> tuple[Tensor, Flat, Any, Tensor]:
-        t0, t1 = grid.gather(0, torch.stack([i, i + 1])).unbind()
-        step = method.step(term, t0, t1, y, carry)
-        failed = torch.where((failed < 0) & ~finite_rows(step.y), i + 1, failed)
-        return i + 1, freeze(failed >= 0, y, step.y), tree_map(torch.clone, step.carry), failed
-
-    failed = torch.full((len(first_leaf(y0)),), -1, device=grid.device)
-    start = tree_map(torch.clone, (torch.zeros_like(last), y0, carry, failed))
-    _, y, _, failed = torch.while_loop(going, advance, start)
-    return y, failed

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
-from sciml.integrate.flat import leaves_of, map_leaves, map_rows
+from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
@@ -20,8 +20,8 @@ class AbstractExecutor(abc.ABC):
     """Repeats attempts. Subclasses are final."""
 
     @abc.abstractmethod
-    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
-        """Walk on until no sample is running, or `max_steps` attempts were made."""
+    def run(self, stepping: Stepping, tau0: Tensor, y0: Flat, recorder: Recorder, max_steps: int) -> Walk:
+        """Walk from (tau0, y0) until no sample is running, or `max_steps` attempts were made."""
 
 
 @final
@@ -29,8 +29,9 @@ class AbstractExecutor(abc.ABC):
 class Eager(AbstractExecutor):
     """One attempt after the other, each decided in Python: least work where reading the device costs nothing."""
 
-    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+    def run(self, stepping: Stepping, tau0: Tensor, y0: Flat, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
+        walk = stepping.start(tau0, y0)
         if stepping.clock.joint and not (is_differentiated(walk.tau) or is_differentiated(stepping.end)):
             return out_of_steps(JointWalk(stepping, walk).run(recorder, max_steps))
         compaction = _Compaction(stepping, walk, recorder)
@@ -64,8 +65,9 @@ class Chunks(AbstractExecutor):
     def __post_init__(self) -> None:
         check_whole("attempts", self.attempts, 1)
 
-    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+    def run(self, stepping: Stepping, tau0: Tensor, y0: Flat, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
+        walk = stepping.start(tau0, y0)
         done = 0
         while done < max_steps:
             start, count = walk, min(self.attempts, max_steps - done)

@@ -98,16 +98,6 @@ class TimesOutput(AbstractOutput):
             self.pieces.append(map_leaves(lambda y: _lost(y).unsqueeze(1).expand(-1, missing, *y.shape[1:]), self.y0))
         return map_leaves(lambda *pieces: torch.cat(pieces, dim=1), *self.pieces)
 
-    def begun(self) -> Flat:
-        """All states before any time has passed, (batch, time, *state), for who fills them in elsewhere."""
-        started = self._started()
-
-        def begin(y: Tensor) -> Tensor:
-            hit = started.reshape(*started.shape, *[1] * (y.ndim - 1))
-            return torch.where(hit, y.unsqueeze(1), _lost(y).unsqueeze(1))
-
-        return map_leaves(begin, self.y0)
-
     def ended(self, states: Flat) -> None:
         """Take the states that were filled in elsewhere."""
         self.pieces, self.columns, self.passed = [states], [], self.tau.shape[-1]
@@ -135,15 +125,10 @@ class TimesOutput(AbstractOutput):
 
     def _begin(self) -> None:
         """A column per time: the initial state where it is wanted, else nothing yet."""
-        started = self._started()
+        started = _started(self.clock, self.tau, self.tau0)
         for j in range(self.tau.shape[-1]):
             hit = started[:, j]
             self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), self.y0))
-
-    def _started(self) -> Tensor:
-        """(batch, time): whether a time is that of the initial state."""
-        started = self.tau <= self.tau0[..., None] if self.tau.ndim == 2 or self.tau0.ndim else self.tau <= self.tau0
-        return self.clock.to_rows(started).expand(self.clock.rows, -1)
 
     def _flush(self) -> None:
         window, self.window = self.window, []
@@ -181,6 +166,23 @@ class TimesOutput(AbstractOutput):
         counts = (torch.stack([first, last])[..., None] >= self.tau).sum(-1)
         low, high = torch.stack([counts[0].min(), counts[1].max()]).tolist()
         return low, high
+
+
+def begun(clock: Clock, tau: Tensor, tau0: Tensor, y0: Flat) -> Flat:
+    """All states before any of the wanted times has passed, (batch, time, *state): NaN, but y0 where it is wanted."""
+    started = _started(clock, tau, tau0)
+
+    def begin(y: Tensor) -> Tensor:
+        hit = started.reshape(*started.shape, *[1] * (y.ndim - 1))
+        return torch.where(hit, y.unsqueeze(1), _lost(y).unsqueeze(1))
+
+    return map_leaves(begin, y0)
+
+
+def _started(clock: Clock, tau: Tensor, tau0: Tensor) -> Tensor:
+    """(batch, time): whether a time is that of the initial state."""
+    started = tau <= tau0[..., None] if tau.ndim == 2 or tau0.ndim else tau <= tau0
+    return clock.to_rows(started).expand(clock.rows, -1)
 
 
 def _lost(y: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from sciml.core import State, batch_size, tree_map
 from sciml.core.checks import check_whole
 from sciml.integrate.adaptive import Stepping, Walk
 from sciml.integrate.clock import Clock
-from sciml.integrate.compiled import CompiledMethod, WholeLoop, eager_of, whole_grid
+from sciml.integrate.compiled import CompiledMethod, eager_of
 from sciml.integrate.contract import (
     check_dense,
     check_ends,
@@ -35,6 +35,8 @@ from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
 from sciml.integrate.terms import ODE, AbstractTerm
 from sciml.integrate.transforms import is_mapped, is_transforming
+from sciml.integrate.wanted import wanted_times
+from sciml.integrate.whole_loop import WholeLoop, whole_grid
 
 _WATCHED = 16
 """Evaluations of an eager solve in which a field is watched for writing where it must not."""
@@ -166,8 +168,6 @@ class Problem:
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
-        if isinstance(self.method, CompiledMethod):
-            pid = replace(pid, compact=False)  # fewer rows would be another graph
         batch = len(first_leaf(self.y0))
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
@@ -178,7 +178,7 @@ class Problem:
         recorder, named = Recorder(), {}
         if self.save.ts is not None:
             check_dense(eager_of(self.method))
-            tau = self._wanted(self.save.ts, clock, tau0, tau1)
+            tau = wanted_times(self.save.ts.to(self.device), clock, tau0, tau1)
             named["ts"] = TimesOutput(self.term, self.method, clock, tau, tau0, self.y0)
         if self.save.every is not None:
             named["steps"] = StepsOutput(clock, self.save.every)
@@ -186,13 +186,14 @@ class Problem:
             check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
         recorder.outputs.extend([*named.values(), *self.watchers])
-        walk = stepping.start(tau0, self.y0)
         executor = self.executor
         if isinstance(self.method, CompiledMethod):
-            recorded = self._recorded(clock.time(tau0, self.y0))
-            if clock.groups is None and WholeLoop.serves(recorder.outputs, walk, recorded):
-                executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
-        walk = executor.run(stepping, walk, recorder, self.max_steps)
+            if pid.compact:  # fewer rows would be another graph
+                stepping = replace(stepping, control=replace(pid, compact=False))
+            if clock.groups is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
+                executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
+                stepping = replace(stepping, method=self.method.method)
+        walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
         return self._adaptive_solution(stepping, tau0, walk, named)
 
     def _refuse_vmap(self) -> None:
@@ -213,16 +214,16 @@ class Problem:
 
     def _is_recorded(self) -> bool:
         """Whether autograd would record the steps."""
-        start = beside(torch.as_tensor(self.t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
-        recorded = (*self._recorded(start), *leaves_of(self.y0))
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in recorded)
-
-    def _recorded(self, t0: Tensor) -> list[Tensor]:
-        """Tensors that autograd would record the steps for, if it is on."""
         if not torch.is_grad_enabled():
-            return []
-        slope = self.term.f(t0.to(real_dtype(self.y0)), self.y0)  # type: ignore[attr-defined]
-        return [*leaves_of(slope), *(t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor))]
+            return False
+        start = beside(torch.as_tensor(self.t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
+        slope = self.term.f(start.to(real_dtype(self.y0)), self.y0)  # type: ignore[attr-defined]
+        return self._in_time() or any(leaf.requires_grad for y in (slope, self.y0) for leaf in leaves_of(y))
+
+    def _in_time(self) -> bool:
+        """Whether autograd would record the times."""
+        times = (self.t0, self.t1, self.save.ts)
+        return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in times)
 
     def _clock(self, pid: PID, batch: int) -> tuple[Clock, Tensor, Tensor]:
         """Who shares steps, and the ends in tau, per clock."""
@@ -261,35 +262,6 @@ class Problem:
             sign = forward.double() * 2 - 1
         clock = Clock(shape, batch, groups, sign)
         return clock, clock.turned(t0), clock.turned(t1)
-
-    def _wanted(self, ts: Tensor, clock: Clock, tau0: Tensor, tau1: Tensor) -> Tensor:
-        """Wanted times in tau, (time,) or (clock, time), checked."""
-        ts = ts.to(self.device, torch.float64)
-        if ts.ndim == 2 and (clock.joint or clock.groups is not None):
-            raise ValueError(
-                "`ts` of each sample's own needs per-sample steps. Give shared times, or PID(per_sample=True)."
-            )
-        if ts.ndim == 2 and len(ts) != clock.rows:
-            raise ValueError(f"`ts` must have one row per sample ({clock.rows}, time), got {tuple(ts.shape)}.")
-        if ts.ndim == 1 and isinstance(clock.sign, Tensor):
-            ts = ts.expand(*clock.shape, -1)
-        tau = clock.sign[:, None] * ts if isinstance(clock.sign, Tensor) else clock.turned(ts)
-        low, high = tau0.detach(), tau1.detach()
-        if tau.ndim == 1 and not clock.joint:
-            low, high = low.max(), high.min()
-        values, low, high = tau.detach(), low[..., None], high[..., None]
-        slack = 1e-9 * (high - low) + 5e-7 * torch.maximum(low.abs(), high.abs())
-        sorted_within = (values[..., :1] >= low - slack).all() & (values[..., -1:] <= high + slack).all()
-        if not bool(sorted_within & (values.diff(dim=-1) >= 0).all()):
-            raise ValueError(
-                "`ts` must be sorted in the direction of time, lie between t0 and t1 and not be NaN, got "
-                f"{ts.tolist()} for t0={self.t0} and t1={self.t1}. Sort the times and drop those outside."
-            )
-        if tau.ndim == 1 and not clock.joint:
-            return tau.clamp(max=high)
-        # To the ends' own rounding a time may lie outside them; it means the end.
-        tau = torch.where(tau < tau0[..., None], tau0[..., None], tau)
-        return torch.where(tau > tau1[..., None], tau1[..., None], tau)
 
     def _adaptive_solution(self, stepping: Stepping, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
         clock, save = stepping.clock, self.save

@@ -77,7 +77,7 @@ class PID(AbstractControl):
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             for value in tree_flatten(getattr(self, name))[0]:
-                if not bool((torch.as_tensor(value) >= 0).all()):
+                if not _all_hold(value >= 0):
                     raise ValueError(f"`{name}` must not be negative or NaN, got {value}. Give e.g. {name}=1e-6.")
         if _always_zero(self.rtol) and _always_zero(self.atol):
             raise ValueError("`rtol` and `atol` must not both be 0, got 0 and 0: no step could be accepted. Raise one.")
@@ -151,7 +151,11 @@ def _fits(value: Tensor, leaf: Tensor) -> bool:
 
 
 def _always_zero(tolerance: Tolerance) -> bool:
-    return all(bool((torch.as_tensor(value) == 0).all()) for value in tree_flatten(tolerance)[0])
+    return all(_all_hold(value == 0) for value in tree_flatten(tolerance)[0])
+
+
+def _all_hold(condition: bool | Tensor) -> bool:
+    return bool(condition.all()) if isinstance(condition, Tensor) else bool(condition)
 
 
 def _check_reachable(leaf: Tensor, rtol: Any, atol: Any) -> None:
