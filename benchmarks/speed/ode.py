@@ -6,7 +6,8 @@
     diffrax    its own small neural ODE: 4-32-4, batch 64, t 0..100, dopri5, tolerances 1e-6, one output
 
 torchode and diffrax are in the extra `peers`; what is not installed is left out, visibly. Gradients and solutions are
-compared before anything is timed. `field alone` is the time of as many evaluations as the first contender makes.
+compared before anything is timed. `field alone` is the time of as many evaluations as the first contender makes, one
+after the other; compiled, all in one graph: what no method can go below.
 """
 
 import argparse
@@ -42,6 +43,21 @@ def mlp(width: int, hidden: int, layers: int = 1) -> nn.Sequential:
     """A tanh network from `width` to `width`."""
     inner = [m for _ in range(layers - 1) for m in (nn.Linear(hidden, hidden), nn.Tanh())]
     return nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), *inner, nn.Linear(hidden, width))
+
+
+def alone(field: nn.Module, y: Tensor, count: int) -> dict[str, Call]:
+    """That many evaluations of a field and nothing else."""
+
+    def eager() -> None:
+        for _ in range(count):
+            field(y)
+
+    @torch.compile(fullgraph=True)
+    def compiled(y: Tensor) -> Tensor:
+        turns = (torch.zeros((), dtype=torch.int64), y)
+        return torch.while_loop(lambda i, y: i < count, lambda i, y: (i + 1, field(y)), turns)[1]
+
+    return {"field alone": quiet(eager), "field alone, compiled": quiet(lambda: compiled(y))}
 
 
 def quiet(call: Call) -> Call:
@@ -106,11 +122,7 @@ def mlp_rows(rounds: int) -> list[Row]:
         for mine, their in zip(gradient(call, inputs)(), expected, strict=True):
             check(f"gradient of {name}", mine, their, 1e-3)
 
-    def alone() -> None:
-        for _ in range(44):
-            field(ts[0], y0)
-
-    forward = {name: quiet(call) for name, call in calls.items()} | {"field alone": quiet(alone)}
+    forward = {name: quiet(call) for name, call in calls.items()} | alone(net, y0, 44)
     rows = compare("mlp, forward", forward, rounds)
     both = {name: gradient(call, inputs) for name, call in calls.items()}
     rows += compare("mlp, forward + gradient", both, rounds)
@@ -140,13 +152,7 @@ def rk4_rows(rounds: int) -> list[Row]:
     for name, call in calls.items():
         check(name, call().detach(), theirs().detach(), 1e-4)
 
-    def alone() -> None:
-        for _ in range(2000):
-            net(y0)
-
-    return compare(
-        "rk4, 500 steps, forward", {k: quiet(c) for k, c in calls.items()} | {"field alone": quiet(alone)}, rounds
-    )
+    return compare("rk4, 500 steps, forward", {k: quiet(c) for k, c in calls.items()} | alone(net, y0, 2000), rounds)
 
 
 def van_der_pol(mu: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -250,6 +256,7 @@ def diffrax_rows(rounds: int) -> list[Row]:
     reference = torch.from_numpy(np.array(forward(weights, start)))
     check("sciml", ours().detach(), reference, 1e-2)
     check("sciml, compiled", ours(compile=True).detach(), reference, 1e-2)
+    attempts = int(solve(term, Dopri5(), y0, 0.0, 100.0, control=control).stats.attempts.max())
     their_forward: Call = lambda: forward(weights, start).block_until_ready()  # noqa: E731
     their_gradient: Call = lambda: jax.block_until_ready(backward(weights, start))  # noqa: E731
     rows = compare(
@@ -258,6 +265,7 @@ def diffrax_rows(rounds: int) -> list[Row]:
             "diffrax": their_forward,
             "sciml": quiet(ours),
             "sciml, compiled": quiet(lambda: ours(compile=True)),
+            **alone(net, y0, 6 * attempts),
         },
         rounds,
     )

@@ -18,6 +18,7 @@ from sciml.integrate.gradient.captured import captured_by
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
 from sciml.integrate.terms import ODE
+from sciml.integrate.wanted import wanted_times
 
 _ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 _ON_A_GRID = ("euler", "midpoint", "heun2", "heun3", "rk4")
@@ -174,7 +175,7 @@ def _times(problem: Problem) -> tuple[Tensor, dict[str, Any]]:
         raise ValueError(f"`t0` and `t1` must be finite and differ, got t0={float(t0)}, t1={float(t1)}.")
     clock = Clock((), len(first_leaf(problem.y0)), None, 1.0 if bool(t1 > t0) else -1.0)
     tau0, tau1, save = clock.turned(t0), clock.turned(t1), problem.save
-    tau = tau0.new_zeros(0) if save.ts is None else problem._wanted(save.ts, clock, tau0, tau1)
+    tau = tau0.new_zeros(0) if save.ts is None else wanted_times(save.ts.to(device), clock, tau0, tau1)
     values = tau.detach()
     fresh = torch.diff(values, prepend=tau0.detach()[None]) > 0
     times = torch.cat([tau0[None], tau[fresh & (values < tau1.detach())], tau1[None]])

@@ -74,8 +74,9 @@ class Clock:
             count += flat.shape[1]
         assert total is not None
         if self.groups is not None:
-            total = total.new_zeros(self.shape).index_add(0, self.groups, total)
-            size = torch.bincount(self.groups, minlength=self.shape[0]).to(total)
+            nothing = total.new_zeros(self.shape)
+            size = nothing.index_add(0, self.groups, torch.ones_like(total))
+            total = nothing.index_add(0, self.groups, total)
             return (total / (size * max(count, 1))).sqrt()
         if self.joint:
             return (total.mean() / max(count, 1)).sqrt()

@@ -38,7 +38,7 @@ from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
 
-_WATCHED = 16
+_WATCHED = 4
 """Evaluations of an eager solve in which a field is watched for writing where it must not."""
 
 
@@ -57,7 +57,7 @@ class Problem:
     save: SaveAt
     params: tuple[Tensor, ...]
     max_steps: int
-    executor: AbstractExecutor
+    executor: AbstractExecutor | None
     stopped: tuple[Tensor, Tensor] = field(init=False)
     """Step and time at which each sample ended, once solved."""
     watchers: list[AbstractOutput] = field(default_factory=list, init=False)
@@ -89,10 +89,8 @@ class Problem:
             method = CompiledMethod(method, term, flat)
         check_whole("max_steps", max_steps, 1)
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
-        device = first_leaf(flat).device
-        chosen = executor or default_executor(device)
         saved = save or SaveAt(t1=True)
-        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, chosen)
+        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, executor)
 
     @property
     def device(self) -> torch.device:
@@ -186,11 +184,11 @@ class Problem:
             check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
         recorder.outputs.extend([*named.values(), *self.watchers])
-        executor = self.executor
+        executor = self.executor or default_executor(self.device)
         if isinstance(self.method, CompiledMethod):
             if pid.compact:  # fewer rows would be another graph
                 stepping = replace(stepping, control=replace(pid, compact=False))
-            if clock.groups is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
+            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
                 executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
                 stepping = replace(stepping, method=self.method.method)
         walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)

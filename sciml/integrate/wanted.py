@@ -60,8 +60,14 @@ def _of_numbers(ts: Tensor, clock: Clock, low: float, high: float) -> Tensor:
 
 
 def _refuse(ts: Tensor, clock: Clock, tau0: Tensor, tau1: Tensor) -> None:
-    t0, t1 = (clock.turned(t.detach()).tolist() for t in (tau0, tau1))
+    t0, t1 = (_told(clock.turned(t.detach())) for t in (tau0, tau1))
     raise ValueError(
         "`ts` must be sorted in the direction of time, lie between t0 and t1 and not be NaN, got "
         f"{ts.tolist()} for t0={t0} and t1={t1}. Sort the times and drop those outside."
     )
+
+
+def _told(t: Tensor) -> float | list[float]:
+    """One number where all clocks agree."""
+    values = t.reshape(-1).tolist()
+    return values[0] if len(set(values)) == 1 else values

@@ -4,6 +4,7 @@ jaxtyping hook decorates cannot be compiled."""
 import functools
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,12 +98,19 @@ def test_loop_equals_eager_and_is_compiled_once(net):
 
 
 def test_gradients_equal_eager_for_any_number_of_steps_with_one_graph(net):
-    options = [{"control": Fixed(n=n), "requires_grad": r} for n in (1, 2, 20) for r in (False, True)]
-    options += [{"control": JOINT, "requires_grad": r, "t1": t1} for r, t1 in ((False, 1.0), (True, 1.5))]
-    options += [{"control": JOINT, "save": SaveAt(ts=TS)}]
     before = graphs()
-    for each in options:
-        check_equal(net, Bosh3(), start(), tuple(net.parameters()), **each)
+    for n in (1, 2, 20):
+        for requires_grad in (False, True):
+            options = {"control": Fixed(n=n), "requires_grad": requires_grad}
+            check_equal(net, Bosh3(), start(), tuple(net.parameters()), **options)
+    assert graphs() == before + 1
+
+
+def test_gradients_of_a_loop_equal_eager_for_any_number_of_steps_with_one_graph(net):
+    before = graphs()
+    for t1, requires_grad in ((1e-3, False), (1e-2, True), (1.5, False), (4.0, True)):
+        options = {"control": JOINT, "save": SaveAt(ts=TS * t1), "t1": t1, "requires_grad": requires_grad}
+        check_equal(net, Bosh3(), start(), tuple(net.parameters()), **options)
     assert graphs() == before + 1
 
 
@@ -319,6 +327,28 @@ def test_per_sample_steps_with_gradients_and_outputs(net):
     with torch.no_grad():
         check_equal(net, Bosh3(), start(), control=OWN, save=SaveAt(ts=TS))
         check_equal(net, Bosh3(), start(), control=OWN, save=SaveAt(ts=TS[None] * torch.rand(4, 1)))
+
+
+@pytest.mark.slow
+def test_gradients_of_a_loop_without_outputs(net):
+    before = graphs()
+    for control in (JOINT, OWN):
+        for t1, requires_grad in ((1e-3, False), (1.5, True)):
+            options = {"control": control, "t1": t1, "requires_grad": requires_grad}
+            check_equal(net, Bosh3(), start(), tuple(net.parameters()), **options)
+    assert graphs() == before + 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", [JOINT, OWN], ids=["joint", "own"])
+def test_gradients_survive_rejected_steps_that_are_not_finite(control):
+    w = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+
+    def field(t, y):  # infinite where the first, far too large step would go
+        return -w * y / (y > 0.001)
+
+    control = replace(control, dt0=3.0)
+    check_equal(field, Bosh3(), start().abs() + 1, (w,), control=control, requires_grad=True, t1=4.0)
 
 
 @pytest.mark.slow

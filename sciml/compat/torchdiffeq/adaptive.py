@@ -12,6 +12,7 @@ from sciml.compat.torchdiffeq.inputs import Call, rms_norm
 from sciml.compat.torchdiffeq.methods import ADAPTIVE, as_time
 from sciml.integrate import ODE, PID, AbstractExecutor, Clip, Result, SaveAt, Solution, solve
 from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
+from sciml.integrate.flat import Flat
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
 
@@ -157,16 +158,16 @@ class _Watch(AbstractExecutor):
     event_time: float = math.nan
     reached: float = math.nan
 
-    def run(self, stepping: Stepping, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
+    def run(self, stepping: Stepping, tau0: Tensor, y0: Flat, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
         call, sign = self.call, self.call.sign
         limit, tried, passed = int(call.options.get("max_num_steps", 2**31 - 1)), 0, 1
-        control, joint = stepping.control, JointWalk(stepping, walk)
+        control, joint = stepping.control, JointWalk(stepping, stepping.start(tau0, y0))
         joint.h = min(max(joint.h, control.dt_min), control.dt_max)
         if not math.isfinite(joint.h):  # the field is not, so no step can be chosen
             joint.result = int(Result.NON_FINITE)
         while joint.result == RUNNING:
-            before, y0 = joint.tau, joint.y
+            before, y = joint.tau, joint.y
             while passed < len(self.marks) - 1 and joint.tau >= self.marks[passed]:
                 passed, tried = passed + 1, 0
             if tried >= limit:
@@ -175,11 +176,11 @@ class _Watch(AbstractExecutor):
                     "loosen the tolerances, or check the field."
                 )
             tried += 1
-            call.call_back("callback_step", sign * before, y0, joint.h)  # type: ignore[arg-type]
+            call.call_back("callback_step", sign * before, y, joint.h)  # type: ignore[arg-type]
             attempt = joint.attempt()
             dt = abs(attempt.t1 - attempt.t0)
             kind = "accept" if attempt.accept else "reject"
-            call.call_back(f"callback_{kind}_step", sign * before, y0, dt)  # type: ignore[arg-type]
+            call.call_back(f"callback_{kind}_step", sign * before, y, dt)  # type: ignore[arg-type]
             if attempt.accept:
                 joint.h = min(max(joint.h, joint.last), control.dt_max)
                 recorder.add(attempt, before, joint.tau, last=joint.result != RUNNING)

@@ -21,6 +21,7 @@ from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution, unwrapped
+from sciml.integrate.wanted import wanted_times
 
 
 @final
@@ -74,7 +75,7 @@ class Job:
             if clock.joint and any(t.requires_grad for t in times):
                 executor = Chunks(1)  # a carry must hold times as tensors where these have gradients
             if save.ts is not None:
-                tau = problem._wanted(save.ts, clock, tau0, tau1)
+                tau = wanted_times(save.ts.to(problem.device), clock, tau0, tau1)
                 wanted = clock.turned_rows(tau if tau.ndim == 1 else clock.to_rows(tau))
         if wanted is not None:
             times = (*times, wanted)
