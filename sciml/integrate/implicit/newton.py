@@ -86,7 +86,7 @@ class Newton:
                 "them to the step control."
             )
 
-    def tuned(self, tolerances: tuple[tuple[Any, Any], ...]) -> "Newton":
+    def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "Newton":
         """The same with the tolerances of the step control, unless it has some of its own."""
         return self if self.rtol is not None else replace(self, tolerances=tolerances)
 

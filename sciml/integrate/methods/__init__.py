@@ -3,10 +3,15 @@
 from sciml.integrate.methods.adams import Adams, AdamsBashforth
 from sciml.integrate.methods.base import AbstractMethod, Step
 from sciml.integrate.methods.bosh3 import Bosh3
+from sciml.integrate.methods.dirk import AbstractDIRK
+from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
+from sciml.integrate.methods.implicit_low_order import SDIRK2, TRBDF2, BackwardEuler, ImplicitMidpoint, Trapezoid
+from sciml.integrate.methods.kencarp import KenCarp3, KenCarp4, KenCarp5
+from sciml.integrate.methods.kvaerno import Kvaerno3, Kvaerno4, Kvaerno5
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
 from sciml.integrate.methods.reversibly import Reversibly
 from sciml.integrate.methods.step_doubling import StepDoubling
@@ -15,6 +20,19 @@ from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
 __all__ = [
+    "BackwardEuler",
+    "Trapezoid",
+    "ImplicitMidpoint",
+    "SDIRK2",
+    "TRBDF2",
+    "Kvaerno3",
+    "Kvaerno4",
+    "Kvaerno5",
+    "KenCarp3",
+    "KenCarp4",
+    "KenCarp5",
+    "AbstractDIRK",
+    "DIRKTableau",
     "ETD1",
     "ETD2RK",
     "ETD3RK",

@@ -59,8 +59,8 @@ class AbstractMethod(abc.ABC):
     """Whether a step solves equations, with as many evaluations as that takes: it gives `Step.status` and
     `Step.evaluations`, reads the device, and cannot be compiled."""
 
-    def tuned(self, tolerances: tuple[tuple[Any, Any], ...]) -> "AbstractMethod":
-        """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state."""
+    def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "AbstractMethod":
+        """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state; None on a grid."""
         return self
 
     @abc.abstractmethod
