@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _functorch  # type: ignore[attr-defined]
 
 from sciml.core.checks import check_positive, check_whole
 from sciml.integrate.flat import Flat, leaves_of
-from sciml.integrate.implicit.dense import Dense
+from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.packing import Packing
 from sciml.integrate.implicit.structure import AbstractStructure
 from sciml.integrate.solution import Result
@@ -65,7 +67,7 @@ class Newton:
         ValueError: for values that are not positive, or one tolerance without the other.
     """
 
-    structure: AbstractStructure = Dense()
+    structure: AbstractStructure = Auto()
     iterations: int | None = None
     kappa: float = 0.01
     rtol: float | None = None
@@ -125,40 +127,81 @@ class Newton:
             eta: `Outcome.eta` of an equation like this one, by which a single iteration may do.
         """
         most = self.iterations or (_MOST if weights is not None else _MOST_TIGHT)
-        eps = torch.finfo(z.dtype).eps
         z, around = z.detach(), around.detach()
-        active = torch.ones(len(z), dtype=torch.bool, device=z.device)
-        failed, count = torch.zeros_like(active), torch.zeros(len(z), dtype=torch.int64, device=z.device)
-        eta = z.new_ones(len(z)) if eta is None else eta.detach().clamp(min=eps).pow(0.8)
-        rate, before = torch.zeros_like(eta), torch.zeros_like(eta)
-        for k in range(most):
-            dz = solve(residual(z))
-            z = torch.where(active[:, None], z + dz, z)
-            count += active
-            size = _norm(dz, weights)
-            ulp = eps * _norm(around + z, weights)
-            limit = _ROUNDING * ulp if weights is None else (_ROUNDING * ulp).clamp(min=self.kappa)
-            if k == 0:
-                done = size * eta <= limit
-                lost = ~torch.isfinite(size)
-            else:
-                theta = size / before
-                rate = torch.where(active, torch.maximum(rate, theta), rate)
-                left = theta / (1 - theta)
-                done = (theta < 1) & (size * left <= limit) | (size <= _STAGNATION * ulp) & (theta > 0.5)
-                lost = ~(theta < 1)
-                if weights is not None:
-                    lost = lost | (size * left * theta ** (most - 1 - k) > limit)
-                eta = torch.where(active & done & (theta < 1), left, eta)
-            done = done | (size <= _ROUNDING * ulp)
-            failed = failed | active & lost & ~done
-            active = active & ~done & ~lost
-            before = size
-            if not bool(active.any()):
-                break
-        failed = failed | active
-        status = failed * int(Result.NOT_CONVERGED)
-        return Outcome(torch.where(failed[:, None], 0.0, z), status, count, rate, torch.where(failed, 1.0, eta))
+        progress = _Progress(self, most, z, weights is not None, eta)
+        ulp = np.zeros(len(z))
+        with np.errstate(all="ignore"):
+            for k in range(most):
+                dz = solve(residual(z))
+                z = z + dz if progress.all_active else torch.where(progress.mask(z)[:, None], z + dz, z)
+                if k in (0, 2):  # rounding of the solution is known well enough by then
+                    ulp = torch.finfo(z.dtype).eps * values_of(_norm(around + z, weights))
+                if not progress.judge(k, values_of(_norm(dz, weights)), ulp):
+                    break
+        return progress.outcome(z)
+
+
+class _Progress:
+    """How far each row has come. The numbers of the rows lie on the host: one read per iteration."""
+
+    def __init__(self, newton: Newton, most: int, z: Tensor, tolerant: bool, eta: Tensor | None) -> None:
+        rows, eps = len(z), torch.finfo(z.dtype).eps
+        self.most, self.tolerant, self.kappa = most, tolerant, newton.kappa
+        self.active, self.failed = np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool)
+        self.count, self.rate = np.zeros(rows, dtype=np.int64), np.zeros(rows)
+        self.eta = np.ones(rows) if eta is None else np.maximum(values_of(eta), eps) ** 0.8
+        self.before = self.rate
+        self.all_active = True
+
+    def mask(self, z: Tensor) -> Tensor:
+        """The rows that are still iterated."""
+        return torch.from_numpy(self.active).to(z.device)
+
+    def judge(self, k: int, size: np.ndarray, ulp: np.ndarray) -> bool:
+        """Take notice of the corrections of iteration k; whether any row needs another one.
+
+        Args:
+            k: number of the iteration.
+            size: norms of the corrections.
+            ulp: those of a unit in the last place of the solution.
+        """
+        active, limit = self.active, _ROUNDING * ulp
+        if self.tolerant:
+            limit = np.maximum(limit, self.kappa)
+        self.count += active
+        if k == 0:
+            done, lost = size * self.eta <= limit, ~np.isfinite(size)
+        else:
+            theta = size / self.before
+            left = theta / (1 - theta)
+            self.rate = np.where(active, np.fmax(self.rate, theta), self.rate)
+            done = (theta < 1) & (size * left <= limit) | (size <= _STAGNATION * ulp) & (theta > 0.5)
+            lost = ~(theta < 1)
+            if self.tolerant:
+                lost |= size * left * theta ** (self.most - 1 - k) > limit
+            self.eta = np.where(active & done & (theta < 1), left, self.eta)
+        done |= size <= _ROUNDING * ulp
+        self.failed |= active & lost & ~done
+        self.active = active & ~done & ~lost
+        self.before, self.all_active = size, bool(self.active.all())
+        return bool(self.active.any())
+
+    def outcome(self, z: Tensor) -> Outcome:
+        """What is known at the end."""
+        failed, real = self.failed | self.active, z.dtype.to_real()
+        status, count = (
+            torch.from_numpy(x).to(z.device) for x in (failed * np.int64(Result.NOT_CONVERGED), self.count)
+        )
+        eta = np.where(failed, 1.0, self.eta)
+        rate, eta = (torch.from_numpy(x).to(z.device, real) for x in (self.rate, eta))
+        return Outcome(torch.where(status[:, None] > 0, 0.0, z) if failed.any() else z, status, count, rate, eta)
+
+
+def values_of(x: Tensor) -> np.ndarray:
+    """The numbers of a tensor, in double precision, also while `torch.func` differentiates."""
+    while _functorch.is_functorch_wrapped_tensor(x):
+        x = _functorch.get_unwrapped(x)
+    return x.detach().cpu().numpy().astype(np.float64)
 
 
 def _norm(x: Tensor, weights: Tensor | None) -> Tensor:

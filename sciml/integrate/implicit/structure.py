@@ -48,6 +48,10 @@ class AbstractStructure(abc.ABC):
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """J x, (batch, size)."""
 
+    def exact(self) -> "AbstractStructure":
+        """The same for gradients, which want systems solved to rounding."""
+        return self
+
 
 def beside_rows(shift: Shift, ndim: int) -> Shift:
     """A shift to multiply a tensor (batch, ...) of `ndim` axes."""
@@ -59,3 +63,12 @@ def beside_rows(shift: Shift, ndim: int) -> Shift:
 def is_complex(shift: Shift) -> bool:
     """Whether the system is complex."""
     return shift.is_complex() if isinstance(shift, Tensor) else isinstance(shift, complex)
+
+
+def check_real(structure: AbstractStructure, field: PackedField) -> None:
+    """Raise if the state is complex, whose real and imaginary parts depend on each other."""
+    if any(field.packing.complexes):
+        raise TypeError(
+            f"{type(structure).__name__} needs a real state, got a complex one. Take Dense() or Krylov(), or keep real "
+            "and imaginary part as two channels."
+        )

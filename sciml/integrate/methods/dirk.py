@@ -216,7 +216,7 @@ class _Attempt:
         self.recording = is_differentiated(r)
         if not self.recording:
             return z
-        structure, field, shift = self.newton.structure, self.field, step
+        structure, field, shift = self.newton.structure.exact(), self.field, step
         shift = shift.detach().reshape(-1) if isinstance(shift, Tensor) else shift
         here = around + z
         return implicitly(z, r, lambda: structure.system(field, structure.jacobian(field, t.detach(), here), shift))
