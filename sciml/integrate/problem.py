@@ -163,6 +163,20 @@ class Problem:
 
     def adaptive(self) -> Solution:
         """With error control."""
+        stepping, tau0 = self.stepping()
+        clock, named = stepping.clock, self.outputs(stepping.clock, tau0, stepping.end)
+        recorder = Recorder([*named.values(), *self.watchers])
+        walk = stepping.start(tau0, self.y0)
+        executor = self.executor
+        if isinstance(self.method, CompiledMethod):
+            recorded = self._recorded(clock.time(tau0, self.y0))
+            if clock.groups is None and WholeLoop.serves(recorder.outputs, walk, recorded):
+                executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
+        walk = executor.run(stepping, walk, recorder, self.max_steps)
+        return self.assembled(stepping, tau0, walk, named)
+
+    def stepping(self) -> tuple[Stepping, Tensor]:
+        """What tries steps, and where it starts, in tau."""
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
@@ -174,8 +188,11 @@ class Problem:
         marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
-        stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
-        recorder, named = Recorder(), {}
+        return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0
+
+    def outputs(self, clock: Clock, tau0: Tensor, tau1: Tensor) -> dict[str, Any]:
+        """What collects states from attempts, by name."""
+        named: dict[str, Any] = {}
         if self.save.ts is not None:
             check_dense(eager_of(self.method))
             tau = self._wanted(self.save.ts, clock, tau0, tau1)
@@ -185,15 +202,7 @@ class Problem:
         if self.save.dense:
             check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
-        recorder.outputs.extend([*named.values(), *self.watchers])
-        walk = stepping.start(tau0, self.y0)
-        executor = self.executor
-        if isinstance(self.method, CompiledMethod):
-            recorded = self._recorded(clock.time(tau0, self.y0))
-            if clock.groups is None and WholeLoop.serves(recorder.outputs, walk, recorded):
-                executor, stepping = WholeLoop(self.term), replace(stepping, method=self.method.method)
-        walk = executor.run(stepping, walk, recorder, self.max_steps)
-        return self._adaptive_solution(stepping, tau0, walk, named)
+        return named
 
     def _refuse_vmap(self) -> None:
         """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
@@ -291,7 +300,8 @@ class Problem:
         tau = torch.where(tau < tau0[..., None], tau0[..., None], tau)
         return torch.where(tau > tau1[..., None], tau1[..., None], tau)
 
-    def _adaptive_solution(self, stepping: Stepping, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+    def assembled(self, stepping: Any, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+        """What was asked for, from a walk that is finished."""
         clock, save = stepping.clock, self.save
         ts: dict[str, Any] = {}
         ys: dict[str, Any] = {}
@@ -313,9 +323,7 @@ class Problem:
         def rows(value: Tensor) -> Tensor:
             return clock.to_rows(value).expand(clock.rows)
 
-        each = self.method.stages - int(self.method.reuses_last)
-        chosen = stepping.control.dt0 is None  # from two evaluations, one of which the first step may reuse
-        first = 2 * chosen + (not chosen and self.method.reuses_last)
+        each, first = self.method.stages - int(self.method.reuses_last), stepping.first_evaluations
         stats = Stats(
             steps=rows(walk.accepted),
             attempts=rows(walk.tried),
