@@ -3,6 +3,7 @@
 from sciml.integrate.backends import AbstractBackend, TorchDiffEq
 from sciml.integrate.compilable import CompileError
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
+from sciml.integrate.events import Event, Events, Occurrences
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
 from sciml.integrate.gradient import (
     AbstractGradient,
@@ -13,6 +14,7 @@ from sciml.integrate.gradient import (
     Quadrature,
     Reversible,
 )
+from sciml.integrate.hybrid import Hybrid, Transition
 from sciml.integrate.implicit import AbstractStructure, Auto, Banded, Dense, Diagonal, Fourier, Krylov, Newton
 from sciml.integrate.methods import (
     BDF,
@@ -131,11 +133,15 @@ __all__ = [
     "ETDRK4",
     "Eager",
     "Euler",
+    "Event",
+    "Events",
     "Fixed",
     "Forward",
     "Heun",
+    "Hybrid",
     "Midpoint",
     "ODE",
+    "Occurrences",
     "PID",
     "Quadrature",
     "RK4",
@@ -153,6 +159,7 @@ __all__ = [
     "StepDoubling",
     "ThreeEighths",
     "TorchDiffEq",
+    "Transition",
     "Tsit5",
     "Vern7",
     "phi",

@@ -75,6 +75,12 @@ class Stepping:
     marks: Marks | None = None
     structure: Any = None
 
+    @property
+    def first_evaluations(self) -> int:
+        """Evaluations of the field before the first step: two choose its size, one of which it may reuse."""
+        chosen = self.control.dt0 is None
+        return 2 * chosen + (not chosen and self.method.reuses_last)
+
     def start(self, tau0: Tensor, y0: Flat) -> Walk:
         """The walk before its first attempt."""
         carry = self.method.init(self.term, self.clock.time(tau0, y0), y0)

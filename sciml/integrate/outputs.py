@@ -23,6 +23,23 @@ _WINDOW = 16
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """An accepted step of which some rows keep the first part only, per-sample times in tau.
+
+    Args:
+        end: where the whole step ended.
+        covered: up to where its dense output is the solution.
+        tau, y: where each row goes on from.
+    """
+
+    end: Tensor
+    covered: Tensor
+    tau: Tensor
+    y: Flat
+
+
+@final
 @dataclass(eq=False)
 class _Record:
     """One attempt, and the times of the clocks before and after it: numbers where all share one the host knows."""
@@ -31,6 +48,7 @@ class _Record:
     before: float | Tensor
     after: float | Tensor
     dense: Any = None
+    cut: Cut | None = None
 
 
 class AbstractOutput(abc.ABC):
@@ -118,7 +136,7 @@ class TimesOutput(AbstractOutput):
             self.pieces.append(map_leaves(lambda y: y.unsqueeze(1).expand(-1, count, *y.shape[1:]), self.y0))
         low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
         if low < high:
-            record.dense = _prepared(self.method, self.term, record.attempt)
+            record.dense = _prepared(self.method, self.term, record)
             tau = self.tau[low:high] if is_differentiated(self.tau) else self.numbers[low:high]
             self.pieces.append(dense_at(self.method, record, tau))
             self.passed = high
@@ -140,7 +158,7 @@ class TimesOutput(AbstractOutput):
         if low >= high:
             return
         for record in window:
-            record.dense = _prepared(self.method, self.term, record.attempt)
+            record.dense = _prepared(self.method, self.term, record)
         tau = self.tau[..., low:high]
         values, hit = dense_in(self.method, self.clock, window, tau if tau.ndim == 1 else self.clock.to_rows(tau))
         for i in range(high - low):
@@ -190,7 +208,10 @@ def _lost(y: Tensor) -> Tensor:
     return torch.full_like(y, torch.nan, requires_grad=False)
 
 
-def _prepared(method: AbstractMethod, term: AbstractTerm, attempt: Attempt) -> Any:
+def _prepared(method: AbstractMethod, term: AbstractTerm, record: _Record) -> Any:
+    if record.dense is not None:
+        return record.dense
+    attempt = record.attempt
     return method.prepare_dense(term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
 
 
@@ -222,7 +243,12 @@ def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: T
     index = torch.searchsorted(ends.detach(), wanted.detach()) - 1  # tau in (ends[i], ends[i + 1]]
     hit = (index >= 0) & (index < len(window))
     index = index.clamp(0, len(window) - 1)
-    start, end = ends.gather(1, index), ends.gather(1, index + 1)
+    start = ends.gather(1, index)
+    if any(record.cut is not None for record in window):
+        whole = [record.after if record.cut is None else record.cut.end for record in window]
+        end = torch.stack([clock.to_rows(torch.as_tensor(t)).expand(rows) for t in whole], dim=1).gather(1, index)
+    else:
+        end = ends.gather(1, index + 1)
     span = torch.where(end > start, end - start, 1.0)
     theta = torch.where(hit, (wanted - start) / span, 0.0)
     row = torch.arange(rows, device=index.device)[:, None]
@@ -261,7 +287,8 @@ class StepsOutput(AbstractOutput):
         moved = record.attempt.accept
         if self.clock.joint and not bool(moved):
             return
-        self._keep(record.after, record.attempt.step.y, moved)
+        tau, y = (record.after, record.attempt.step.y) if record.cut is None else (record.cut.tau, record.cut.y)
+        self._keep(tau, y, moved)
 
     def _keep(self, tau: Any, y: Flat, moved: Any) -> None:
         if self.rows is not None:
@@ -321,7 +348,7 @@ class DenseOutput(AbstractOutput):
         attempt = record.attempt
         if self.clock.joint and not bool(attempt.accept):
             return
-        record.dense = _prepared(self.method, self.term, attempt)
+        record.dense = _prepared(self.method, self.term, record)
         self.records.append(record)
 
     def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
@@ -354,10 +381,19 @@ class Recorder:
 
     outputs: list[AbstractOutput] = field(default_factory=list)
 
-    def add(self, attempt: Attempt, before: float | Tensor, after: float | Tensor, *, last: bool) -> None:
-        """One attempt, with the times of the clocks before and after it."""
+    def add(
+        self,
+        attempt: Attempt,
+        before: float | Tensor,
+        after: float | Tensor,
+        *,
+        last: bool,
+        cut: Cut | None = None,
+        dense: Any = None,
+    ) -> None:
+        """One attempt, with the times of the clocks before and after it, and its dense output if that is known."""
         for output in self.outputs:
-            output.add(_Record(attempt, before, after), last)
+            output.add(_Record(attempt, before, after, dense, cut), last)
 
     def narrow(self, rows: Tensor) -> None:
         """From now on attempts come for these of the rows so far only."""

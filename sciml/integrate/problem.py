@@ -172,6 +172,21 @@ class Problem:
 
     def adaptive(self) -> Solution:
         """With error control."""
+        stepping, tau0 = self.stepping()
+        named = self.outputs(stepping.clock, tau0, stepping.end)
+        recorder = Recorder([*named.values(), *self.watchers])
+        executor = self.executor or default_executor(self.device)
+        if isinstance(self.method, CompiledMethod):
+            if stepping.control.compact:  # fewer rows would be another graph
+                stepping = replace(stepping, control=replace(stepping.control, compact=False))
+            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
+                executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
+                stepping = replace(stepping, method=self.method.method)
+        walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
+        return self.assembled(stepping, tau0, walk, named)
+
+    def stepping(self) -> tuple[Stepping, Tensor]:
+        """What tries steps, and where it starts, in tau."""
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
@@ -181,8 +196,11 @@ class Problem:
         marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
-        stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
-        recorder, named = Recorder(), {}
+        return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0
+
+    def outputs(self, clock: Clock, tau0: Tensor, tau1: Tensor) -> dict[str, Any]:
+        """What collects states from attempts, by name."""
+        named: dict[str, Any] = {}
         if self.save.ts is not None:
             check_dense(eager_of(self.method))
             tau = wanted_times(self.save.ts.to(self.device), clock, tau0, tau1)
@@ -192,16 +210,7 @@ class Problem:
         if self.save.dense:
             check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
-        recorder.outputs.extend([*named.values(), *self.watchers])
-        executor = self.executor or default_executor(self.device)
-        if isinstance(self.method, CompiledMethod):
-            if pid.compact:  # fewer rows would be another graph
-                stepping = replace(stepping, control=replace(pid, compact=False))
-            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
-                executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
-                stepping = replace(stepping, method=self.method.method)
-        walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
-        return self._adaptive_solution(stepping, tau0, walk, named)
+        return named
 
     def _refuse_vmap(self) -> None:
         """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
@@ -270,7 +279,8 @@ class Problem:
         clock = Clock(shape, batch, groups, sign)
         return clock, clock.turned(t0), clock.turned(t1)
 
-    def _adaptive_solution(self, stepping: Stepping, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+    def assembled(self, stepping: Any, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+        """What was asked for, from a walk that is finished."""
         clock, save = stepping.clock, self.save
         ts: dict[str, Any] = {}
         ys: dict[str, Any] = {}
@@ -292,9 +302,7 @@ class Problem:
         def rows(value: Tensor) -> Tensor:
             return clock.to_rows(value).expand(clock.rows)
 
-        each = self.method.stages - int(self.method.reuses_last)
-        chosen = stepping.control.dt0 is None  # from two evaluations, one of which the first step may reuse
-        first = 2 * chosen + (not chosen and self.method.reuses_last)
+        each, first = self.method.stages - int(self.method.reuses_last), stepping.first_evaluations
         stats = Stats(
             steps=rows(walk.accepted),
             attempts=rows(walk.tried),

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sciml.integrate.events.log import Events
+
 
 @final
 class Result(enum.IntEnum):
@@ -20,6 +22,9 @@ class Result(enum.IntEnum):
     MAX_STEPS = 3
     NOT_REVERSIBLE = 4
     NOT_CONVERGED = 5
+    TOO_MANY_EVENTS = 10
+    EVENT_NOT_FINITE = 11
+    EVENT_AT_START = 12
 
     @property
     def text(self) -> str:
@@ -28,7 +33,7 @@ class Result(enum.IntEnum):
 
 
 _TEXTS = {
-    Result.SUCCESS: "reached t1",
+    Result.SUCCESS: "reached t1, or was ended by an event",
     Result.NON_FINITE: (
         "the state became NaN or infinite: the step is probably too large for the problem (take a smaller dt or a "
         "method of wider stability), or the field itself is not finite there"
@@ -50,6 +55,19 @@ _TEXTS = {
         "Newton's iteration for an implicit step did not converge: the step is too large for the problem (take a "
         "smaller dt, or PID steps), the Jacobian is singular or not finite there, or the field is not smooth (name the "
         "times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
+    ),
+    Result.TOO_MANY_EVENTS: (
+        "an event came more often than `at_most`, or again and again at one time, as where a ball comes to rest: raise "
+        "`at_most`, end the sample or change its mode before (a terminal event at a small speed), or let `jump` leave "
+        "the zero of `fn`"
+    ),
+    Result.EVENT_NOT_FINITE: (
+        "the function of an event became NaN: make it finite also where a step may reach beyond the event, or take "
+        "smaller steps by PID(dt_max=...)"
+    ),
+    Result.EVENT_AT_START: (
+        "a boolean event held at t0 already, and could only fire after it had ended: begin before it, leave the sample "
+        "out, or give a real function, which may be on either side at t0"
     ),
 }
 
@@ -94,6 +112,7 @@ class Solution:
             batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
             fixed grid.
         dense: the function behind `solution(t)`, or None.
+        events: what happened, and which samples an event ended before t1 (a success); None in a solve without events.
     """
 
     ts: Any
@@ -101,6 +120,7 @@ class Solution:
     stats: Stats
     result: Int[Tensor, " batch"]
     dense: Callable[[Tensor], Any] | None = field(default=None, repr=False)
+    events: Events | None = None
 
     def __call__(self, t: float | Tensor) -> Any:
         """The state at any time between t0 and t1, by the dense output of the method.

@@ -9,7 +9,9 @@ from torch import Tensor
 from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
 from sciml.integrate.control import PID, AbstractControl
-from sciml.integrate.executors import AbstractExecutor
+from sciml.integrate.events.event import Event, checked_events
+from sciml.integrate.events.run import solve_with_events
+from sciml.integrate.executors import AbstractExecutor, Eager
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
 from sciml.integrate.methods.base import AbstractMethod
@@ -30,6 +32,7 @@ def solve(
     control: AbstractControl | None = None,
     save: SaveAt | None = None,
     gradient: AbstractGradient | None = None,
+    event: Event | Sequence[Event] | None = None,
     params: Sequence[Tensor] = (),
     max_steps: int = 10_000_000,
     throw: bool = True,
@@ -47,6 +50,10 @@ def solve(
         control: step control. `None` takes `PID(rtol=1e-5, atol=1e-8)` where the method estimates its error.
         save: what to return; by default the final state.
         gradient: how to differentiate; by default `Direct()`.
+        event: where samples end, or go on from another state; see `Event`. Several are looked for at once. Every sample
+            has a clock of its own then, also on a fixed grid: `t` comes as (batch, 1, ..., 1). The rest of a step
+            that an event cuts off is a step of its own. A saved time equal to an event's keeps the state behind the
+            jump; times after the end of a sample are NaN; `every` counts the parts of cut steps too.
         params: further tensors the field depends on, for gradients that need to be told: all but `Direct` and
             `Forward`. The parameters of a module are found without.
         max_steps: refuse a grid of more steps than this; give up after as many attempts.
@@ -69,12 +76,22 @@ def solve(
     """
     _check_kinds(term, method, control, save, gradient)
     if isinstance(method, AbstractBackend):
-        given = {"gradient": gradient is not None, "compile": compile, "executor": executor is not None}
+        given = {
+            "gradient": gradient is not None,
+            "event": event is not None,
+            "compile": compile,
+            "executor": executor is not None,
+        }
         _check_backend(method, [name for name, is_given in given.items() if is_given])
         control = control or (PID(per_sample=False) if method.has_error else None)
     problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
-    solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
-    solution = solver.solve(problem)
+    events = checked_events(event)
+    if events:
+        _check_events(gradient, compile, executor)
+        solution = solve_with_events(problem, events)
+    else:
+        solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
+        solution = solver.solve(problem)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
         _raise_failure(solution.result, *problem.stopped, problem.y0)
     return solution
@@ -106,6 +123,21 @@ def _check_backend(method: AbstractBackend, given: list[str]) -> None:
         raise ValueError(
             f"{type(method).__name__} solves and differentiates the problem itself, got {', '.join(given)}, which it "
             "would not use. Drop these arguments."
+        )
+
+
+def _check_events(gradient: Any, compile: bool, executor: Any) -> None:
+    """Raise for what does not go with events."""
+    if not isinstance(gradient, Direct | None):
+        raise ValueError(
+            f"gradients of events are those of the steps as they were taken, got gradient={type(gradient).__name__}(). "
+            "Use gradient=Direct()."
+        )
+    if compile:
+        raise ValueError("steps that events may cut off are not compiled, got compile=True. Pass compile=False.")
+    if not isinstance(executor, Eager | None):
+        raise ValueError(
+            f"events are looked for after every attempt, got executor={type(executor).__name__}. Pass executor=None."
         )
 
 
