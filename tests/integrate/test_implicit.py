@@ -22,6 +22,7 @@ from sciml.integrate import (
     CompileError,
     Dense,
     Diagonal,
+    Dopri5,
     Fixed,
     Fourier,
     ImplicitMidpoint,
@@ -393,7 +394,7 @@ def test_single_precision():
 
 def test_jumps_start_anew():
     def field(t: Tensor, y: Tensor) -> Tensor:
-        return -1e3 * (y - (t >= 0.5))
+        return -1e3 * (y - (t >= 0.5).to(y))
 
     control = Clip(PID(rtol=1e-7, atol=1e-9), jumps=torch.tensor([0.5]))
     y1 = solve(ODE(field), Kvaerno5(), torch.zeros(2, 1), 0.0, 1.0, control=control).ys
@@ -447,6 +448,11 @@ def test_failure_of_joint_steps_is_a_result():
     solution = solve(ODE(bad), Kvaerno3(), torch.ones(2, 1), 0.0, 1.0, control=control, throw=False)
     assert (solution.result != Result.SUCCESS).all()
     assert (solution.ys < 1.51).all()
+
+
+def test_explicit_methods_on_stiff_problems_are_told_so():
+    with pytest.raises(SolveError, match=r"the problem is stiff: take an implicit one, e\.g\. Kvaerno5"):
+        solve(ODE(stiff(torch.tensor([1e6]))), Dopri5(), torch.ones(1, 2), 0.0, 1.0, max_steps=50)
 
 
 def test_compiling_is_refused_by_name():
