@@ -45,7 +45,7 @@ class Ball(nn.Module):
 def main(smoke: bool, folder: Path) -> None:
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
-    balls, iterations = (2, 4) if smoke else (4, 160)
+    balls, iterations = (2, 4) if smoke else (4, 100)
     heights, ts = torch.linspace(1.0, 2.0, balls), torch.linspace(0.0, 2.0, 81)
     with torch.no_grad():
         truth = Ball(0.8, 0.05).solve(heights, ts)

@@ -104,7 +104,8 @@ class Solution:
             batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
             fixed grid.
         dense: the function behind `solution(t)`, or None.
-        events: an `Events`: what happened, and which samples an event ended before t1 (a success); None in a solve without events.
+        events: an `Events`: what happened, and which samples an event ended before t1 (a success); None in a solve
+            without events.
     """
 
     ts: Any

@@ -89,7 +89,7 @@ def bounces(height: Tensor, restitution: Any, count: int) -> Tensor:
     return (2 * height / GRAVITY).sqrt()[:, None] * steps
 
 
-def run(event: Any, y0: Tensor, t1: float, field: Any = fall, control: Any = TIGHT, **more: Any) -> Solution:
+def run(event: Any, y0: Tensor, t1: Any, field: Any = fall, control: Any = TIGHT, **more: Any) -> Solution:
     method = more.pop("method", Tsit5())
     return solve(ODE(field), method, y0, more.pop("t0", 0.0), t1, control=control, event=event, **more)
 
