@@ -13,13 +13,14 @@ from torch import Tensor
 from sciml.integrate.adaptive import RESOLUTION as TIME_RESOLUTION
 from sciml.integrate.adaptive import RUNNING, Attempt, Walk
 from sciml.integrate.events.calls import Calls
+from sciml.integrate.events.cut import Cut
 from sciml.integrate.events.locate import corrected
 from sciml.integrate.events.log import Log
 from sciml.integrate.events.piece import Piece
 from sciml.integrate.events.watch import Look, Watch
 from sciml.integrate.executors import out_of_steps
 from sciml.integrate.flat import Flat, beside, leaves_of, map_leaves, map_rows, real_dtype
-from sciml.integrate.outputs import Cut, Recorder
+from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
 _AT_ONE_TIME = 8
