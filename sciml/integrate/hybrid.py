@@ -62,7 +62,7 @@ class Hybrid:
     """
 
     fields: Sequence[Field]
-    transitions: Sequence[Transition]
+    transitions: Sequence[Any]  # checked below, so that a mistake is answered in words
     at_most: int = 10_000
     probes: int = 3
 

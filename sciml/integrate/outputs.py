@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sciml.integrate.adaptive import Attempt
 from sciml.integrate.clock import Clock
+from sciml.integrate.events.cut import Cut
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.terms import AbstractTerm
@@ -20,23 +21,6 @@ from sciml.integrate.transforms import is_differentiated
 
 _WINDOW = 16
 """Attempts of per-sample steps whose outputs are read together."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """An accepted step of which some rows keep the first part only, per-sample times in tau.
-
-    Args:
-        end: where the whole step ended.
-        covered: up to where its dense output is the solution.
-        tau, y: where each row goes on from.
-    """
-
-    end: Tensor
-    covered: Tensor
-    tau: Tensor
-    y: Flat
 
 
 @final

@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sciml.integrate.events.log import Events
-
 
 @final
 class Result(enum.IntEnum):
@@ -112,7 +110,8 @@ class Solution:
             batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
             fixed grid.
         dense: the function behind `solution(t)`, or None.
-        events: what happened, and which samples an event ended before t1 (a success); None in a solve without events.
+        events: an `Events`: what happened, and which samples an event ended before t1 (a success); None in a solve
+            without events.
     """
 
     ts: Any
@@ -120,7 +119,7 @@ class Solution:
     stats: Stats
     result: Int[Tensor, " batch"]
     dense: Callable[[Tensor], Any] | None = field(default=None, repr=False)
-    events: Events | None = None
+    events: Any = None
 
     def __call__(self, t: float | Tensor) -> Any:
         """The state at any time between t0 and t1, by the dense output of the method.

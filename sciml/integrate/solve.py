@@ -84,10 +84,11 @@ def solve(
         }
         _check_backend(method, [name for name, is_given in given.items() if is_given])
         control = control or (PID(per_sample=False) if method.has_error else None)
-    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
     events = checked_events(event)
     if events:
         _check_events(gradient, compile, executor)
+    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
+    if events:
         solution = solve_with_events(problem, events)
     else:
         solver = method if isinstance(method, AbstractBackend) else gradient or Direct()

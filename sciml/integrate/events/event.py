@@ -1,10 +1,7 @@
 """What an event is."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
-
-from torch import Tensor
 
 from sciml.core.checks import check_whole
 
@@ -48,9 +45,9 @@ class Event:
         ValueError: for a direction that is none of -1, 0, +1, `at_most` below 1 or `probes` below 0.
     """
 
-    fn: Callable[[Tensor, Any], Tensor]
+    fn: Any  # checked below, so that a mistake is answered in words
     direction: int = 0
-    jump: Callable[[Tensor, Any], Any] | None = None
+    jump: Any = None
     terminal: bool | None = None
     at_most: int = 10_000
     probes: int = 3
@@ -74,7 +71,7 @@ class Event:
         return self.jump is None if self.terminal is None else self.terminal
 
 
-def checked_events(event: Event | Sequence[Event] | None) -> tuple[Event, ...]:
+def checked_events(event: Any) -> tuple[Event, ...]:
     """The events of a solve, in order.
 
     Raises:

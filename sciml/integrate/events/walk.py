@@ -13,13 +13,14 @@ from torch import Tensor
 from sciml.integrate.adaptive import RESOLUTION as TIME_RESOLUTION
 from sciml.integrate.adaptive import RUNNING, Attempt, Walk
 from sciml.integrate.events.calls import Calls
+from sciml.integrate.events.cut import Cut
 from sciml.integrate.events.locate import corrected
 from sciml.integrate.events.log import Log
 from sciml.integrate.events.piece import Piece
 from sciml.integrate.events.watch import Look, Watch
 from sciml.integrate.executors import out_of_steps
 from sciml.integrate.flat import Flat, beside, leaves_of, map_leaves, map_rows, real_dtype
-from sciml.integrate.outputs import Cut, Recorder
+from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
 _AT_ONE_TIME = 8
@@ -100,6 +101,7 @@ class EventLoop:
         self.ended_by = torch.full((rows,), -1, device=walk.tau.device)
         self.restarts = torch.zeros_like(self.ended_by)
         self.at_once, self.at = torch.zeros_like(self.ended_by), torch.full_like(walk.tau, torch.nan).detach()
+        self.was = self.ended_by
         t = stepping.clock.time(walk.tau, walk.y).to(real_dtype(walk.y))
         with torch.no_grad():
             held = self.watch.begin(t, walk.y, self._slope(walk), stepping.clock.turned(walk.h))
@@ -170,6 +172,8 @@ class EventLoop:
         now = fired.tau.detach()
         again = now - self.at <= self._near(now)
         self.at_once = torch.where(happened, torch.where(again, self.at_once + 1, 0), self.at_once)
+        self.stuck = again & (fired.which == self.was)
+        self.was = torch.where(happened, fired.which, self.was)
         self.at = torch.where(happened, now, self.at)
         count = self.log.count.gather(0, known[None])[0]
         endless = happened & ((count >= allowed) | (self.at_once > _AT_ONE_TIME + len(events))) & ~ends
@@ -205,7 +209,8 @@ class EventLoop:
         with torch.no_grad():
             points = ((t.to(real_dtype(walk.y)), fired.before), (t.to(real_dtype(walk.y)), walk.y))
             dt = (piece.end - piece.start) * piece.sign
-            self.watch.behind(look, torch.where(going, fired.which, -1), points, self._slope(walk), dt)
+            which = torch.where(going, fired.which, -1)
+            self.watch.behind(look, which, points, self._slope(walk), dt, self.stuck)
         return walk
 
     def _record(self, walk: Walk, after: Walk, piece: Piece, fired: _Fired) -> Cut:

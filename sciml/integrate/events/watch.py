@@ -88,13 +88,13 @@ class Watch:
         theta = torch.arange(inner + 2, dtype=torch.float64, device=device) / (inner + 1)
         states = [*(piece.states(theta[1:-1]) if inner else []), y1]
         taus = [piece.start + part * (piece.end - piece.start) for part in theta[1:-1].tolist()]
-        values, sides = [self.value], [torch.where(moved, self.side, torch.zeros_like(self.side))]
+        values, sides = [self.value], [self.side]
         place = torch.full(self.side.shape, inner + 1, device=device)
         lost = torch.full_like(place, inner + 1)
         for i, (tau, y) in enumerate(zip([*taus, piece.end], states, strict=True)):
             value, side = self.calls.numbers(piece.t(tau), y), sides[-1]
             happens = (side > 0) & (value <= 0) & self.falling | (side < 0) & (value >= 0) & self.rising
-            place = torch.where(happens & (place > i), i, place)
+            place = torch.where(happens & moved & (place > i), i, place)
             lost = torch.where(torch.isnan(value) & moved & (lost > i), i, lost)
             values.append(value)
             sides.append(torch.where(torch.isnan(value) | (value == 0), side, torch.sign(value)))
@@ -141,6 +141,7 @@ class Watch:
         states: tuple[tuple[Tensor, Flat], tuple[Tensor, Flat]],
         slope: Flat,
         dt: Tensor,
+        stuck: Tensor,
     ) -> None:
         """Take the sides behind the event `which` of each row; rows without one are left alone.
 
@@ -149,6 +150,7 @@ class Watch:
             states: (t, y) before and behind the jump.
             slope: dy/dt behind it.
             dt: a small step in the direction of time, (batch,).
+            stuck: rows in which the same event happened twice at one time.
         """
         interval = look.place.amin(dim=0).clamp(max=len(look.theta) - 2)
         side = _at(look.sides, interval)
@@ -164,7 +166,7 @@ class Watch:
         heading = torch.where(mine & zero, self._heading(states[1][0], states[1][1], slope, dt), 0.0)
         # Where a jump leaves a sample on the zero with nowhere to go, its event is found again, and stopped as endless.
         jumps = torch.tensor([event.jump is not None for event in self.calls.events], device=side.device)[:, None]
-        heading = torch.where(heading == 0, torch.where(jumps, side, -side), heading)
+        heading = torch.where((heading == 0) | stuck & jumps, torch.where(jumps, side, -side), heading)
         new = torch.where(mine & zero, heading, torch.where(mine, torch.sign(value), other))
         happened = which >= 0
         self.side = torch.where(happened, new, self.side)
@@ -172,7 +174,9 @@ class Watch:
 
     def _heading(self, t: Tensor, y: Flat, slope: Flat, dt: Tensor) -> Tensor:
         """Signs of the changes of the functions from here, (event, batch)."""
-        dt = dt * torch.finfo(t.dtype).eps ** 0.5
+        eps = torch.finfo(t.dtype).eps
+        size = torch.maximum(dt.abs() * eps**0.5, 64 * eps * t.flatten().abs())  # which changes the time too
+        dt = torch.copysign(size, dt)
         moved = map_leaves(lambda leaf, k: leaf + beside(dt, leaf).to(leaf.dtype) * k, y, slope)
         later = self.calls.numbers(t + dt.reshape(t.shape).to(t.dtype), moved)
         return torch.nan_to_num(torch.sign(later - self.calls.numbers(t, y)), nan=0.0)
