@@ -5,6 +5,7 @@ first. New code is better off with `sciml.solve`, which steps every sample by it
 """
 
 from sciml.compat.torchdiffeq.adjoint import odeint_adjoint
-from sciml.compat.torchdiffeq.odeint import odeint, odeint_dense, odeint_event
+from sciml.compat.torchdiffeq.events import odeint_event
+from sciml.compat.torchdiffeq.odeint import odeint, odeint_dense
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]

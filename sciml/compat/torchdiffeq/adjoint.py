@@ -102,7 +102,8 @@ def _adjoint_norm(given: Norm | str | None, call: Call) -> Norm:
             return max(t.abs(), call.norm(y), call.norm(a), mixed_norm(tuple(params)) if counted else 0.0)
 
         return default
-    assert callable(given)
+    if not callable(given):
+        raise TypeError(f'`norm` of the adjoint must be a function or "seminorm", got {given!r}. Pass one of these.')
     shapes = call.shapes
     if shapes is None:
         return given

@@ -7,9 +7,11 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.compat.torchdiffeq.adaptive import bisected
+from sciml.compat.torchdiffeq.adams import GrowingAdams
+from sciml.compat.torchdiffeq.crossing import crossing
 from sciml.compat.torchdiffeq.inputs import Call
-from sciml.compat.torchdiffeq.methods import ADAMS, FIXED, Adams, as_time
+from sciml.compat.torchdiffeq.methods import ADAMS, FIXED
+from sciml.compat.torchdiffeq.times import as_time
 from sciml.integrate import ODE, AbstractMethod
 
 _OPTIONS = {"step_size", "grid_constructor", "interp", "perturb"}
@@ -46,6 +48,8 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
     walk, y, size = _Walk(call), call.pack(call.y0), call.options.get("step_size")
     if size is None:
         raise AssertionError("an event with given steps needs their size. Pass options=dict(step_size=...).")
+    if bool(call.event(as_time(call.t[0], call.y0), call.y0) == 0):
+        return call.t[0], torch.stack([call.y0, call.y0])
     start = float(call.t[0].detach())
     for i in range(_MAX_EVENT_STEPS):
         t0, t1 = (start + call.sign * float(size) * j for j in (i, i + 1))
@@ -55,7 +59,7 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
             def at(theta: float, t0: float = t0, t1: float = t1, y0: Tensor = before, y1: Tensor = y) -> Tensor:
                 return walk.between(t0, t1, y0, y1, t0 + theta * (t1 - t0))
 
-            theta = bisected(call, t0, t1, at)
+            theta = crossing(call, t0, t1, at)
             time = torch.tensor(t0 + theta * (t1 - t0), dtype=torch.float64, device=y.device)
             return time, torch.stack([call.y0, call.unpack(at(theta))])
     raise RuntimeError(f"no event within {_MAX_EVENT_STEPS} steps, at t={t1:g}. Take larger steps or check the event.")
@@ -69,6 +73,8 @@ def _grid(call: Call) -> Tensor:
         return constructor(call.func, call.y0, call.t)
     if size is None or len(call.t) == 1:
         return call.t
+    if not size > 0:
+        raise RuntimeError(f"`step_size` must be positive, got {float(size):g}; the times give the direction.")
     start, end = call.t[0], call.t[-1]
     count = int(torch.ceil((end - start).abs() / size + 1))
     inner = torch.arange(0, count - 1, dtype=call.t.dtype, device=call.t.device) * size * call.sign + start
@@ -107,7 +113,8 @@ class _Walk:
 
     def step(self, t0: Any, t1: Any, y: Tensor) -> Tensor:
         """The state at `t1`."""
-        self.ends = as_time(t0, y).detach(), as_time(t1, y).detach()
+        if self.call.options.get("perturb"):
+            self.ends = as_time(t0, y).detach(), as_time(t1, y).detach()
         if self.carry is None:
             self.carry = self.method.init(self.term, t0, y)
         step = self.method.step(self.term, t0, t1, y, self.carry)
@@ -141,10 +148,11 @@ class _Walk:
         return self.call.field(t + (value - t.detach()), y)
 
 
-def _adams(call: Call, options: dict[str, Any]) -> Adams:
+def _adams(call: Call, options: dict[str, Any]) -> GrowingAdams:
     most, iterations = int(options.pop("max_order", 12)), int(options.pop("max_iters", 4))
+    implicit = ADAMS[call.method] and bool(options.pop("implicit", True))
     if most > 12:
         raise AssertionError(f"`max_order` must be at most 12, got {most}.")
     if most < 4:
         warnings.warn(f"with max_order={most}, below 4, Adams methods are the 3/8 rule.", stacklevel=6)
-    return Adams(ADAMS[call.method], most, iterations, call.rtol, call.atol)
+    return GrowingAdams(implicit, most, iterations, call.rtol, call.atol)
