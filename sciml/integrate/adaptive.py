@@ -37,6 +37,8 @@ class Walk(NamedTuple):
     last: Tensor
     place: Tensor
     result: Tensor
+    counted: tuple[Tensor, ...] = ()
+    """Evaluations so far, (batch,), for methods that count them."""
 
 
 class Attempt(NamedTuple):
@@ -79,7 +81,8 @@ class Stepping:
         h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
         zero = torch.zeros(self.clock.shape, dtype=torch.int64, device=tau0.device)
         memory = (torch.ones_like(h), torch.ones_like(h)) if self.control.remembers else ()
-        return Walk(tau0, h, y0, carry, memory, zero, zero, torch.zeros_like(h), zero, zero + RUNNING)
+        counted = (zero.new_zeros(self.clock.rows),) if self.method.iterates else ()
+        return Walk(tau0, h, y0, carry, memory, zero, zero, torch.zeros_like(h), zero, zero + RUNNING, counted)
 
     def attempt(self, walk: Walk, *, all_running: bool = False, host: bool = False) -> tuple[Walk, Attempt]:
         """Try one step of every running sample. What decides about steps is never differentiated.
@@ -124,9 +127,12 @@ class Stepping:
         self, walk: Walk, step: Step, tau1: Tensor, reach: Tensor, running: Tensor
     ) -> tuple[Walk, Tensor, Tensor | None]:
         """Times, step sizes and results after the attempt, who moved, and who came to a jump."""
-        control = self.control
+        control, clock = self.control, self.clock
         assert step.error is not None
         ratio = self.ratio(step.error, walk.y, step.y)
+        status = None if step.status is None else clock.worst(step.status)
+        if status is not None:
+            ratio = torch.where(status > 0, math.inf, ratio)
         finite, dt, now = ratio < math.inf, tau1 - walk.tau, walk.tau.abs()
         # Behind t0 = 0 any step can be resolved. If the field is not finite there, no size will help.
         stuck = (dt <= RESOLUTION * torch.where(finite, now, now + self.end.abs().clamp(max=1.0))) & ~reach
@@ -151,12 +157,17 @@ class Stepping:
             jumped = hit & entry_of(self.marks.jump, place)
             place = torch.where(hit, (place + 1).clamp(max=self.marks.stop.shape[-1] - 1), place)
         cause = torch.where(finite, int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
+        if status is not None:
+            cause = torch.where(status > 0, status, cause)
         result = torch.where(stuck & running, cause, walk.result)
         arrived = moved & (reach if self.marks is None else tau >= self.end)
         result = torch.where(arrived, int(Result.SUCCESS), result)
         memory = walk.memory
         if memory:
             memory = (torch.where(moved, ratio.clamp(min=1e-10), memory[0]), torch.where(moved, *memory))
+        counted = walk.counted
+        if step.evaluations is not None:
+            counted = (counted[0] + step.evaluations * clock.to_rows(running),)
         judged = walk._replace(
             tau=tau,
             h=h,
@@ -166,6 +177,7 @@ class Stepping:
             last=torch.where(moved, dt, walk.last),
             place=place,
             result=result,
+            counted=counted,
         )
         return judged, moved, jumped
 

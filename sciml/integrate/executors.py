@@ -180,6 +180,6 @@ def _put(whole: Walk, rows: Tensor, part: Walk) -> Walk:
 
     parts = {
         name: map_rows(put, getattr(whole, name), getattr(part, name))
-        for name in ("tau", "h", "tried", "accepted", "last", "place", "result")
+        for name in ("tau", "h", "tried", "accepted", "last", "place", "result", "counted")
     }
     return whole._replace(**parts, y=map_leaves(put, whole.y, part.y))

@@ -36,7 +36,7 @@ class JointWalk:
         walk, marks = self.walk, self.stepping.marks
         self.tau, self.h, self.y, self.carry = float(walk.tau), float(walk.h), walk.y, walk.carry
         self.tried = self.accepted = 0
-        self.last, self.result = 0.0, RUNNING
+        self.last, self.result, self.counted = 0.0, RUNNING, walk.counted
         self.end = float(self.stepping.end)
         self.sign = float(self.stepping.clock.sign)
         self.marks = (
@@ -68,7 +68,10 @@ class JointWalk:
         )
         with torch.no_grad():
             ratio = stepping.ratio(step.error, y0, step.y).item()  # type: ignore[arg-type]
-        moved = self._judge(ratio, dt, reach)
+        status = 0 if step.status is None else int(step.status.max())
+        moved = self._judge(math.inf if status else ratio, dt, reach, status)
+        if step.evaluations is not None:
+            self.counted = (self.counted[0] + step.evaluations,)
         if moved:
             self.y, self.carry, self.last = step.y, step.carry, dt
             self.tau = resume if reach else tau1
@@ -88,7 +91,15 @@ class JointWalk:
         tau, h, last = torch.tensor([self.tau, self.h, self.last], dtype=torch.float64, device=device).unbind()
         tried, accepted, result = torch.tensor([self.tried, self.accepted, self.result], device=device).unbind()
         return self.walk._replace(
-            tau=tau, h=h, last=last, y=self.y, carry=self.carry, tried=tried, accepted=accepted, result=result
+            tau=tau,
+            h=h,
+            last=last,
+            y=self.y,
+            carry=self.carry,
+            tried=tried,
+            accepted=accepted,
+            result=result,
+            counted=self.counted,
         )
 
     @torch.no_grad()
@@ -103,7 +114,7 @@ class JointWalk:
             ratio = float(stepping.raw_ratio(error, y0, y1))
         return ratio if math.isfinite(ratio) else math.inf
 
-    def _judge(self, ratio: float, dt: float, reach: bool) -> bool:
+    def _judge(self, ratio: float, dt: float, reach: bool, status: int) -> bool:
         """Choose the next step size; whether the step is accepted."""
         control = self.stepping.control
         finite = math.isfinite(ratio)
@@ -121,7 +132,7 @@ class JointWalk:
             stuck = True
         self.h = h
         if stuck:
-            self.result = int(Result.STEP_TOO_SMALL if finite else Result.NON_FINITE)
+            self.result = status or int(Result.STEP_TOO_SMALL if finite else Result.NON_FINITE)
             return False
         if accept and control.remembers:
             self.memory = (max(ratio, 1e-10), self.memory[0])

@@ -25,15 +25,16 @@ from sciml.integrate.contract import (
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
-from sciml.integrate.fixed_grid import FixedLoop
+from sciml.integrate.fixed_grid import FixedLoop, Walked
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.function import Function
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.marks import marks_of
+from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.terms import ODE, AbstractTerm, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
 
 _WATCHED = 16
@@ -81,10 +82,16 @@ class Problem:
             raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
         flat, structure = flatten(y0)
         check_state(flat)
+        watched = 0 if compile else _WATCHED
         if isinstance(term, ODE):
-            term = ODE(FlatField(term.f, structure, watched=0 if compile else _WATCHED))
+            term = ODE(FlatField(term.f, structure, watched=watched))
+        elif isinstance(term, Split):
+            term = Split(*(FlatField(f, structure, watched=watched) for f in (term.explicit, term.implicit)))
         if compile:
             method = CompiledMethod(method, term, flat)
+        elif isinstance(method, AbstractMethod):
+            pid = control.inner if isinstance(control, Clip) else control
+            method = method.tuned(pid.tolerances(flat, structure) if isinstance(pid, PID) else None)
         check_whole("max_steps", max_steps, 1)
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         device = first_leaf(flat).device
@@ -129,19 +136,21 @@ class Problem:
         plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
         if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded():
             y, failed = whole_grid(self.term, self.method, times, self.y0)  # type: ignore[arg-type]
+            walked = Walked(y, failed, (failed >= 0) * int(Result.NON_FINITE), None)
         else:
-            y, failed = loop.run(self.y0)
+            walked = loop.run(self.y0)
+        y, failed = walked.y, walked.failed
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
         taken = torch.where(failed >= 0, failed, steps)
         each = self.method.stages - int(self.method.reuses_last)
-        evaluations = taken * each + int(self.method.reuses_last)
+        counted = taken * each if walked.evaluations is None else walked.evaluations
+        evaluations = counted + int(self.method.reuses_last)
         last = torch.as_tensor(times[-1] - times[-2], dtype=torch.float64).expand(batch)
-        result = torch.where(failed >= 0, int(Result.NON_FINITE), int(Result.SUCCESS))
         ts, ys = plan.collect(times, self.y0, y)
         if at_times is not None and wanted is not None:
             ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
         stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
-        return Solution(*unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
+        return Solution(*unwrapped(ts, ys), stats, walked.result, dense)  # type: ignore[arg-type]
 
     def _time(self, t: float | Tensor) -> Tensor:
         """A time of a grid as a tensor."""
@@ -201,7 +210,7 @@ class Problem:
             return
         times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
         mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
-        if not mapped and isinstance(self.term, ODE):
+        if not mapped and isinstance(self.term, ODE | Split):
             t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
             mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
         if mapped:
@@ -319,7 +328,7 @@ class Problem:
         stats = Stats(
             steps=rows(walk.accepted),
             attempts=rows(walk.tried),
-            evaluations=rows(walk.tried * each + first),
+            evaluations=(walk.counted[0] if walk.counted else rows(walk.tried * each)) + first,
             last_step=rows(clock.turned(walk.last)),
         )
         self.stopped = (rows(walk.tried), rows(clock.turned(walk.tau)))

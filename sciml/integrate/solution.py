@@ -19,6 +19,7 @@ class Result(enum.IntEnum):
     STEP_TOO_SMALL = 2
     MAX_STEPS = 3
     NOT_REVERSIBLE = 4
+    NOT_CONVERGED = 5
 
     @property
     def text(self) -> str:
@@ -44,6 +45,11 @@ _TEXTS = {
     Result.NOT_REVERSIBLE: (
         "taking the steps back did not return to y0, so gradients would be wrong: the problem forgets its past faster "
         "than rounding allows (take gradient=Checkpoint()), or the steps are too large (take smaller ones)"
+    ),
+    Result.NOT_CONVERGED: (
+        "Newton's iteration for an implicit step did not converge: the step is too large for the problem (take a "
+        "smaller dt, or PID steps), the Jacobian is singular or not finite there, or the field is not smooth (name the "
+        "times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
     ),
 }
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 Field = Callable[[Tensor, Any], Any]
 """f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""
@@ -37,6 +39,36 @@ class ODE(AbstractTerm):
             raise TypeError(
                 f"`f` must be a function or a module, got a {type(self.f).__name__}. Write ODE(lambda t, y: ...)."
             )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Split(AbstractTerm):
+    """dy/dt = f_E(t, y) + f_I(t, y) with f_I stiff and f_E not: only f_I is stepped implicitly.
+
+    Args:
+        explicit: f_E, [state/time], as the field of `ODE`.
+        implicit: f_I, [state/time], likewise.
+
+    Raises:
+        TypeError: if one of them cannot be called.
+    """
+
+    explicit: Field
+    implicit: Field
+
+    def __post_init__(self) -> None:
+        for name in ("explicit", "implicit"):
+            f = getattr(self, name)
+            if not callable(f):
+                raise TypeError(
+                    f"`{name}` must be a function or a module, got a {type(f).__name__}. "
+                    "Write Split(lambda t, y: ..., lambda t, y: ...)."
+                )
+
+    def f(self, t: Tensor, y: Any) -> Any:
+        """The whole field."""
+        return tree_map(torch.add, self.explicit(t, y), self.implicit(t, y))
 
 
 @final

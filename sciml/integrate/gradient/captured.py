@@ -18,7 +18,7 @@ from torch import Tensor
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
 from sciml.integrate.problem import Problem
 from sciml.integrate.reachable import fields_of, modules_and_tensors
-from sciml.integrate.terms import ODE, SemiLinear
+from sciml.integrate.terms import ODE, SemiLinear, Split
 
 
 @final
@@ -122,9 +122,9 @@ def _evaluate(problem: Problem, y: Flat) -> list[Tensor]:
     """The right-hand side once, as the method would call it first."""
     start = torch.as_tensor(problem.t0, dtype=torch.float64, device=problem.device).detach()
     term, leaf = problem.term, first_leaf(y)
-    if isinstance(term, ODE | SemiLinear):
+    if isinstance(term, ODE | Split | SemiLinear):
         time = beside(start, leaf).to(leaf.dtype.to_real())
-        slope = term.f(time, y) if isinstance(term, ODE) else term.nonlinear(time, y)
+        slope = term.nonlinear(time, y) if isinstance(term, SemiLinear) else term.f(time, y)
         return [leaf for leaf in (slope if isinstance(slope, tuple) else (slope,)) if isinstance(leaf, Tensor)]
     end = torch.as_tensor(problem.t1, dtype=torch.float64, device=problem.device).detach()
     t0, t1 = beside(start, leaf), beside(start + (end - start) * 1e-3, leaf)

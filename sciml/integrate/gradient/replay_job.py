@@ -20,7 +20,7 @@ from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, StepL
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.problem import Problem
-from sciml.integrate.solution import Solution, unwrapped
+from sciml.integrate.solution import Result, Solution, unwrapped
 
 
 @final
@@ -115,13 +115,17 @@ class Job:
         self.keeper.end(log.state if log.state is not None else (inner.y0, ()))
         kept = self.keeper.kept()
         if self.plan is not None:
-            kept = self._frozen(kept, inner.stopped[0], log.state)  # type: ignore[arg-type]
+            exact = solution.result == Result.NOT_CONVERGED
+            kept = self._frozen(kept, inner.stopped[0], exact, log.state)  # type: ignore[arg-type]
         ys = solution.ys if len(self.names) > 1 else {self.names[0]: solution.ys}
         outputs = [leaf for name in self.names for leaf in leaves_of(flatten(ys[name])[0])]
         return replace(solution, ys=None), outputs, kept
 
-    def _frozen(self, kept: list[tuple[int, State]], failed: Tensor, last: State) -> list[tuple[int, State]]:
-        """Rows that failed on a fixed grid stand still from the last check at which they were finite.
+    def _frozen(
+        self, kept: list[tuple[int, State]], failed: Tensor, exact: Tensor, last: State
+    ) -> list[tuple[int, State]]:
+        """Rows that failed on a fixed grid stand still from the last check at which they were finite, or, where it is
+        known at which step they failed (`exact`), from before it.
 
         What is kept of them later has only to be finite: no gradient passes through their masked steps.
         """
@@ -132,6 +136,7 @@ class Job:
         checks = sorted({0, *self.plan.wanted, *range(0, len(steps), STEPS_BETWEEN_CHECKS), len(steps)})
         table = torch.tensor(checks, device=failed.device)
         good = torch.where(failed >= 0, table[torch.searchsorted(table, failed).sub(1).clamp(min=0)], len(steps))
+        good = torch.where(exact, failed - 1, good)
         for n, step in enumerate(steps):
             step.moved = n < good
             step.t1 = pick_times(step.moved, step.t1, step.t0, last[0])

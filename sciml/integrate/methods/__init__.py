@@ -3,11 +3,19 @@
 from sciml.integrate.methods.adams import Adams, AdamsBashforth
 from sciml.integrate.methods.base import AbstractMethod, Step
 from sciml.integrate.methods.bosh3 import Bosh3
+from sciml.integrate.methods.dirk import AbstractDIRK
+from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
+from sciml.integrate.methods.fully_implicit import AbstractFullyImplicit
+from sciml.integrate.methods.gauss import GaussLegendre4, GaussLegendre6
+from sciml.integrate.methods.implicit_low_order import SDIRK2, TRBDF2, BackwardEuler, ImplicitMidpoint, Trapezoid
+from sciml.integrate.methods.kencarp import KenCarp3, KenCarp4, KenCarp5
+from sciml.integrate.methods.kvaerno import Kvaerno3, Kvaerno4, Kvaerno5
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
+from sciml.integrate.methods.radau import RadauIIA3, RadauIIA5
 from sciml.integrate.methods.reversibly import Reversibly
 from sciml.integrate.methods.step_doubling import StepDoubling
 from sciml.integrate.methods.tableau import ButcherTableau
@@ -15,6 +23,24 @@ from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
 __all__ = [
+    "BackwardEuler",
+    "Trapezoid",
+    "ImplicitMidpoint",
+    "SDIRK2",
+    "TRBDF2",
+    "Kvaerno3",
+    "Kvaerno4",
+    "Kvaerno5",
+    "KenCarp3",
+    "KenCarp4",
+    "KenCarp5",
+    "AbstractDIRK",
+    "AbstractFullyImplicit",
+    "GaussLegendre4",
+    "GaussLegendre6",
+    "RadauIIA3",
+    "RadauIIA5",
+    "DIRKTableau",
     "ETD1",
     "ETD2RK",
     "ETD3RK",

@@ -41,7 +41,7 @@ class Reversibly(AbstractMethod):
 
     Raises:
         ValueError: for a coupling out of range.
-        TypeError: if `method` is reversible itself.
+        TypeError: if `method` is reversible itself, or solves equations by iterations.
 
     Source: McCallum & Foster (2024), "Efficient, accurate and stable gradients for neural ODEs", arXiv 2410.11648,
     eq. (4)-(5).
@@ -58,6 +58,11 @@ class Reversibly(AbstractMethod):
         method = self.method
         if method.reversible:
             raise TypeError(f"`method` is reversible already, got {type(method).__name__}. Use it as it is.")
+        if method.iterates:
+            raise TypeError(
+                f"Reversibly needs a method whose steps are the same operations each time, got "
+                f"{type(method).__name__}, which iterates. Take e.g. RK4(), or gradient=Checkpoint() with it as it is."
+            )
         facts = {name: getattr(method, name) for name in ("order", "has_error", "error_order", "has_dense")}
         facts |= {"stages": 2 * method.stages, "dense_order": min(method.dense_order, method.order)}
         for name, value in facts.items():

@@ -13,7 +13,7 @@ output of the method itself in each half where its order is above 5.
 Source: Hairer, Norsett & Wanner (1993), Solving Ordinary Differential Equations I, II.4, theorem 4.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -89,6 +89,15 @@ class StepDoubling(AbstractMethod):
         return self.method.reuses_last
 
     @property
+    def iterates(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.iterates
+
+    def tuned(self, tolerances: Any) -> "StepDoubling":
+        """See `AbstractMethod.tuned`."""
+        return replace(self, method=self.method.tuned(tolerances))
+
+    @property
     def _shares_first(self) -> bool:
         """Whether both routes surely begin with f(t0, y0) but do not hand it on."""
         return isinstance(self.method, AbstractExplicitRK) and not self.method.reuses_last
@@ -111,7 +120,12 @@ class StepDoubling(AbstractMethod):
         end = method.step(term, middle, t1, half.y, half.carry)
         scale = 1.0 / (2**method.order - 1)
         error = map_leaves(lambda fine, coarse: (fine - coarse) * scale, end.y, whole.y)
-        return Step(end.y, error, (carry, half, end), end.carry, None)
+        status = evaluations = None
+        if method.iterates:
+            parts = (whole, half, end)
+            status = torch.stack([part.status for part in parts]).amax(dim=0)  # type: ignore[misc]
+            evaluations = torch.stack([part.evaluations for part in parts]).sum(dim=0)  # type: ignore[misc]
+        return Step(end.y, error, (carry, half, end), end.carry, status, evaluations)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """States and slopes at three times, or the dense outputs of both halves; see `AbstractMethod.prepare_dense`."""
