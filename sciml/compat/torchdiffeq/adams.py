@@ -108,7 +108,9 @@ def _differences(slope: Tensor, past: _Past | None) -> Tensor:
     """Phi_0, Phi_1, ... of now: the slope, less what was expected of it from the slopes before."""
     if past is None:
         return slope[None]
-    return torch.cat([slope[None], slope - past.known.cumsum(0)])
+    known = past.known
+    sums = torch.ones(len(known), len(known), dtype=known.dtype, device=known.device).tril_()
+    return torch.cat([slope[None], slope - torch.tensordot(sums, known, dims=1)])
 
 
 def _coefficients(h: Any, past: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
@@ -134,7 +136,8 @@ def _times(a: Any, b: Any) -> Any:
 
 def _falling(known: Tensor, gs: list[Any]) -> int:
     """How many terms are smaller than one of the two before; in real problems every other one may vanish."""
-    sizes = (known.abs().flatten(1).amax(1) * torch.tensor([float(g) for g in gs[:-1]]).to(known.device)).tolist()
+    weights = [float(g.detach()) if isinstance(g, Tensor) else g for g in gs[:-1]]
+    sizes = [g * size for g, size in zip(weights, known.abs().flatten(1).amax(1).tolist(), strict=True)]
     for j in range(2, len(sizes)):
         if sizes[j] > max(sizes[j - 1], sizes[j - 2]):
             return j

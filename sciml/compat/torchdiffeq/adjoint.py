@@ -8,7 +8,7 @@ The state is solved backwards beside it and set right at every output. What is i
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sciml.compat.torchdiffeq.inputs import CALLBACKS, Call, Norm, make_call, mixed_norm, split
-from sciml.compat.torchdiffeq.odeint import State, odeint, run
+from sciml.compat.torchdiffeq.odeint import State, run
 
 
 def odeint_adjoint(
@@ -141,15 +141,17 @@ class _Adjoint(torch.autograd.Function):
                 slope = ctx.call.func(times[i].to(states.real.dtype), states[i])
                 by_time[i] = (slope.conj() * gradient[i]).real.sum()
                 a_t = a_t - by_time[i]
-            ends = odeint(
+            back = make_call(
                 field,
                 (a_t, states[i], a, *of_params),
                 times[i - 1 : i + 1].flip(0),
-                rtol=how.rtol,
-                atol=how.atol,
-                method=how.method,
-                options=ctx.adjoint_options,
+                how.rtol,
+                how.atol,
+                how.method,
+                ctx.adjoint_options,
+                None,
             )
+            ends = split(run(replace(back, coupled=1 + 2 * states[i].numel())), back.shapes)  # type: ignore[arg-type]
             a_t, _, a, *of_params = (part[1] for part in ends)
             a = a + gradient[i - 1]
         by_time[0] = a_t.real
@@ -173,15 +175,18 @@ class _Augmented:
     timed: bool
 
     def __call__(self, t: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        y, a = parts[1].detach().requires_grad_(), parts[2]
+        recording = torch.is_grad_enabled() and parts[1].requires_grad  # for the Jacobian of an implicit method
+        y, a = parts[1] if recording else parts[1].detach().requires_grad_(), parts[2]
         t = t.detach().requires_grad_(self.timed)
         with torch.enable_grad():
             slope = self.call.func(t, y)
-        inputs = (*((t,) if self.timed else ()), y, *self.params)
+        inputs = (*((t,) if self.timed else ()), y, *(() if recording else self.params))
         if slope.requires_grad:
-            found = torch.autograd.grad(slope, inputs, -a, allow_unused=True)
+            found = torch.autograd.grad(slope, inputs, -a, allow_unused=True, create_graph=recording)
         else:
             found = (None,) * len(inputs)
         whole = [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
         of_t = whole.pop(0) if self.timed else torch.zeros_like(parts[0])
+        if recording:
+            return (of_t, slope, *whole, *map(torch.zeros_like, self.params))
         return (of_t, slope.detach(), *whole)

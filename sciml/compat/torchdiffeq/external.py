@@ -14,7 +14,7 @@ from sciml.compat.torchdiffeq.times import as_time
 
 _OPTIONS = {"solver", "min_step", "max_step"}
 _IGNORED = {"grid_points", "eps"}
-_FAR = 1e100
+_FAR = 1e30
 """Without an event up to here there is none."""
 
 
@@ -24,7 +24,12 @@ def integrate(call: Call) -> Tensor:
         return call.y0.detach()[None]
     times = call.t.detach().cpu().numpy()
     solution = _solved(call, float(times[0]), float(times[-1]), call.y0, t_eval=times)
-    return torch.from_numpy(solution.y.T).to(call.y0.device, call.y0.dtype).reshape(-1, *call.y0.shape)
+    if not solution.success:
+        warnings.warn(f"{_reason(call, solution)} Later states are NaN.", stacklevel=4)
+    reached = torch.as_tensor(np.asarray(solution.y)).T if len(solution.t) else torch.zeros(0, call.y0.numel())
+    values = call.y0.detach().new_full((len(times), call.y0.numel()), math.nan)
+    values[: len(reached)] = reached.to(values)
+    return values.reshape(-1, *call.y0.shape)
 
 
 def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
@@ -43,10 +48,12 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
     while span < _FAR:  # SciPy chooses its first step by the length of the interval
         with torch.no_grad():
             solution = _solved(call, start, start + call.sign * span, y, events=ends)
+        if not solution.success:
+            raise AssertionError(_reason(call, solution))
         if len(solution.t_events[0]):
             time = torch.tensor(solution.t_events[0][0], dtype=torch.float64, device=y0.device)
             return time, torch.stack([y0, _to_torch(solution.y_events[0][0], call)])
-        start, y, span = float(solution.t[-1]), _to_torch(solution.y[:, -1], call), 2 * span
+        start, y, span = float(solution.t[-1]), _to_torch(solution.y[:, -1], call), 10 * span
     raise AssertionError(f"no event was found up to t={start:g}. Check that `event_fn` changes its sign.")
 
 
@@ -65,7 +72,7 @@ def _solved(call: Call, start: float, end: float, y0: Tensor, **wanted: Any) -> 
     solver = options.get("solver", "LSODA")
     if solver == "LSODA":  # the others have no least step, and warn
         limits["min_step"] = float(options.get("min_step", 0.0))
-    solution = solve_ivp(
+    return solve_ivp(
         _on_numpy(call),
         (start, end),
         y0.detach().cpu().numpy().reshape(-1),
@@ -75,9 +82,11 @@ def _solved(call: Call, start: float, end: float, y0: Tensor, **wanted: Any) -> 
         **limits,
         **wanted,
     )
-    if not solution.success:
-        raise AssertionError(f"SciPy's {solver} stopped at t={solution.t[-1]:g}: {solution.message}")
-    return solution
+
+
+def _reason(call: Call, solution: Any) -> str:
+    where = f" behind t={solution.t[-1]:g}" if len(solution.t) else ""
+    return f"SciPy's {call.options.get('solver', 'LSODA')} stopped{where}: {solution.message.rstrip('.')}."
 
 
 def _scipy() -> Any:

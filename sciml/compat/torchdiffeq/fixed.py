@@ -10,9 +10,10 @@ from torch import Tensor
 from sciml.compat.torchdiffeq.adams import GrowingAdams
 from sciml.compat.torchdiffeq.crossing import crossing
 from sciml.compat.torchdiffeq.inputs import Call
-from sciml.compat.torchdiffeq.methods import ADAMS, FIXED
+from sciml.compat.torchdiffeq.methods import ADAMS, FIXED, IMPLICIT
+from sciml.compat.torchdiffeq.recorded import Recorded
 from sciml.compat.torchdiffeq.times import as_time
-from sciml.integrate import ODE, AbstractMethod
+from sciml.integrate import ODE, AbstractMethod, Newton
 
 _OPTIONS = {"step_size", "grid_constructor", "interp", "perturb"}
 _MAX_EVENT_STEPS = 20_000
@@ -96,6 +97,10 @@ class _Walk:
         options, name = dict(self.call.options), self.call.method
         if name in ADAMS:
             self.method = _adams(self.call, options)
+        elif name in IMPLICIT:
+            most = options.pop("max_iters", None)
+            iterations = None if most is None else int(most)
+            self.method = IMPLICIT[name](Newton(Recorded(self.call.coupled), iterations))
         else:
             self.method = FIXED[name]()
         unknown = sorted(set(options) - _OPTIONS)
@@ -117,8 +122,14 @@ class _Walk:
             self.ends = as_time(t0, y).detach(), as_time(t1, y).detach()
         if self.carry is None:
             self.carry = self.method.init(self.term, t0, y)
+        slope = self.term.f(as_time(t0, y), y) if self.call.method in IMPLICIT else None
         step = self.method.step(self.term, t0, t1, y, self.carry)
-        self.carry, self.slope = step.carry, step.dense[0]
+        if step.status is not None and bool(step.status.any()):
+            raise AssertionError(
+                f"the equations of {self.call.method} could not be solved at t={float(t0):g}: the step is too large, "
+                "or the field not smooth. Take smaller steps, or raise `max_iters` if it was given."
+            )
+        self.carry, self.slope = step.carry, step.dense[0] if slope is None else slope
         return step.y  # type: ignore[return-value]
 
     def between(self, t0: Any, t1: Any, y0: Tensor, y1: Tensor, t: Any) -> Tensor:

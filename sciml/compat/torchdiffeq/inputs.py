@@ -30,6 +30,7 @@ class Call:
         shapes: of the parts of a tuple state; None for a tensor.
         callbacks: what to call at steps, by name.
         event: one number that is positive before the event; None to integrate over all of `t`.
+        coupled: see `Recorded`.
     """
 
     func: Callable[[Tensor, Tensor], Tensor]
@@ -43,6 +44,7 @@ class Call:
     shapes: list[torch.Size] | None
     callbacks: dict[str, Callable[..., Any]]
     event: Callable[[Tensor, Tensor], Tensor] | None
+    coupled: int | None = None
 
     @property
     def sign(self) -> float:

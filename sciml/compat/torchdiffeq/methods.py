@@ -4,7 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
-from sciml.integrate import AbstractMethod, Bosh3, Dopri5, Dopri8, Euler, Heun, Midpoint, ThreeEighths, Tsit5
+from sciml.integrate import (
+    SDIRK2,
+    TRBDF2,
+    AbstractMethod,
+    BackwardEuler,
+    Bosh3,
+    Dopri5,
+    Dopri8,
+    Euler,
+    GaussLegendre4,
+    GaussLegendre6,
+    Heun,
+    ImplicitMidpoint,
+    Midpoint,
+    Newton,
+    RadauIIA3,
+    RadauIIA5,
+    ThreeEighths,
+    Trapezoid,
+    Tsit5,
+)
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
 from sciml.integrate.methods.tableau import ButcherTableau
 
@@ -85,5 +105,16 @@ FIXED: dict[str, Callable[[], AbstractMethod]] = {
     "rk4": ThreeEighths,
 }
 ADAMS = {"explicit_adams": False, "implicit_adams": True, "fixed_adams": True}
+IMPLICIT: dict[str, Callable[[Newton], AbstractMethod]] = {
+    "implicit_euler": BackwardEuler,
+    "implicit_midpoint": ImplicitMidpoint,
+    "trapezoid": Trapezoid,
+    "radauIIA3": RadauIIA3,
+    "gl4": GaussLegendre4,
+    "radauIIA5": RadauIIA5,
+    "gl6": GaussLegendre6,
+    "sdirk2": SDIRK2,
+    "trbdf2": TRBDF2,
+}
 EXTERNAL = "scipy_solver"
-NAMES = (*ADAPTIVE, *FIXED, *ADAMS, EXTERNAL)
+NAMES = (*ADAPTIVE, *FIXED, *ADAMS, *IMPLICIT, EXTERNAL)
