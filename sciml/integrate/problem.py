@@ -112,6 +112,11 @@ class Problem:
     def fixed(self) -> Solution:
         """Along a grid."""
         assert isinstance(self.control, Fixed)
+        if getattr(self.method, "iterates", False) and self._is_mapped():
+            raise ValueError(
+                f"{type(self.method).__name__} iterates as long as values ask for it, and cannot be taken under "
+                "torch.vmap. Put what is mapped over on the batch axis of `y0`, or take an explicit method."
+            )
         check_steps(self.control, self.t0, self.t1, self.max_steps)
         times = self.control.grid(self.t0, self.t1)
         batch, steps = len(first_leaf(self.y0)), len(times) - 1
@@ -206,19 +211,23 @@ class Problem:
 
     def _refuse_vmap(self) -> None:
         """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
-        if not is_transforming():
-            return
-        times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
-        mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
-        if not mapped and isinstance(self.term, ODE | Split):
-            t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
-            mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
-        if mapped:
+        if self._is_mapped():
             raise ValueError(
                 "adaptive steps depend on values and cannot be taken under torch.vmap. Put what is mapped over on the "
                 "batch axis of `y0`: samples have steps, times and failures of their own there. Or take a fixed grid, "
                 "control=Fixed(n=...), which can be mapped."
             )
+
+    def _is_mapped(self) -> bool:
+        """Whether `torch.vmap` maps over the solve."""
+        if not is_transforming():
+            return False
+        times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
+        mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
+        if not mapped and isinstance(self.term, ODE | Split):
+            t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
+            mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
+        return mapped
 
     def _is_recorded(self) -> bool:
         """Whether autograd would record the steps."""

@@ -62,11 +62,13 @@ class Krylov(AbstractStructure):
 
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""
-        return _pushed(_at(field, jacobian), jacobian[1], x)
+        with torch.no_grad():
+            return _Products(_at(field, jacobian), jacobian[1]).pushed(x)
 
     def exact(self) -> "Krylov":
         """See `AbstractStructure.exact`."""
-        return replace(self, tol=min(self.tol, _EXACT), iterations=max(self.iterations, 1000))
+        least = min(self.tol, _EXACT)
+        return replace(self, tol=least, restart=max(self.restart, 100), iterations=max(self.iterations, 1000))
 
 
 @final
@@ -74,25 +76,19 @@ class _Iterated(AbstractSystem):
     """I - s J by its products."""
 
     def __init__(self, structure: Krylov, field: PackedField, jacobian: Jacobian, shift: Shift) -> None:
-        self.structure, self.v, self.field = structure, jacobian[1], _at(field, jacobian)
-        self.shift, self.complex = beside_rows(shift, 2), is_complex(shift)
+        self.structure, self.shift, self.complex = structure, beside_rows(shift, 2), is_complex(shift)
+        with torch.no_grad():
+            self.products = _Products(_at(field, jacobian), jacobian[1])
 
     @torch.no_grad()
     def solve(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve`."""
-        return _gmres(lambda x: x - self.shift * _pushed(self.field, self.v, x), self._cast(r), self.structure)
+        return _gmres(lambda x: x - self.shift * self.products.pushed(x), self._cast(r), self.structure)
 
     @torch.no_grad()
     def solve_transposed(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve_transposed`."""
-        _, pullback, *_ = torch.func.vjp(self.field, self.v)
-
-        def pulled(x: Tensor) -> Tensor:
-            if x.is_complex():
-                return torch.complex(pullback(x.real.contiguous())[0], pullback(x.imag.contiguous())[0])
-            return pullback(x)[0]
-
-        return _gmres(lambda x: x - self.shift * pulled(x), self._cast(r), self.structure.exact())
+        return _gmres(lambda x: x - self.shift * self.products.pulled(x), self._cast(r), self.structure.exact())
 
     def _cast(self, r: Tensor) -> Tensor:
         return r.to(r.dtype.to_complex()) if self.complex else r
@@ -104,12 +100,29 @@ def _at(field: PackedField, jacobian: Jacobian) -> Callable[[Tensor], Tensor]:
     return lambda x: field(t, x)
 
 
+class _Products:
+    """J x, the derivative of the linear u -> J^T u, and J^T x at a state: no forward mode is asked of the field."""
+
+    def __init__(self, field: Callable[[Tensor], Tensor], v: Tensor) -> None:
+        value, pullback, *_ = torch.func.vjp(field, v)
+        _, pushforward, *_ = torch.func.vjp(lambda u: pullback(u)[0], torch.zeros_like(value))
+        self._pull, self._push = pullback, pushforward
+
+    def pushed(self, x: Tensor) -> Tensor:
+        """J x."""
+        return _of_parts(self._push, x)
+
+    def pulled(self, x: Tensor) -> Tensor:
+        """J^T x."""
+        return _of_parts(self._pull, x)
+
+
 @torch.no_grad()
-def _pushed(field: Callable[[Tensor], Tensor], v: Tensor, x: Tensor) -> Tensor:
-    """J x, of real and imaginary part."""
+def _of_parts(product: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
+    """A real product of real and imaginary part."""
     if x.is_complex():
-        return torch.complex(*(torch.func.jvp(field, (v,), (part.contiguous(),))[1] for part in (x.real, x.imag)))
-    return torch.func.jvp(field, (v,), (x.to(v.dtype),))[1]
+        return torch.complex(product(x.real.contiguous())[0], product(x.imag.contiguous())[0])
+    return product(x)[0].detach()
 
 
 def _gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> Tensor:
@@ -127,7 +140,7 @@ def _gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> T
         x = torch.where(torch.from_numpy(active).to(r.device)[:, None], x + change, x)
         left -= steps
         before, residual = size, r - apply(x)
-        if not (_norms(residual)[active] < 0.9 * before[active]).any():
+        if not (_norms(residual)[active] < 0.99 * before[active]).any():
             break  # as far as rounding lets it
     good = _norms(residual) <= np.maximum(10 * goal, 0.1 * _norms(r))
     return x if good.all() else torch.where(torch.from_numpy(good).to(r.device)[:, None], x, torch.nan)

@@ -2,6 +2,7 @@
 
 from sciml.integrate.methods.adams import Adams, AdamsBashforth
 from sciml.integrate.methods.base import AbstractMethod, Step
+from sciml.integrate.methods.bdf import BDF, NDF, AbstractBDF
 from sciml.integrate.methods.bosh3 import Bosh3
 from sciml.integrate.methods.dirk import AbstractDIRK
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
@@ -17,12 +18,23 @@ from sciml.integrate.methods.kvaerno import Kvaerno3, Kvaerno4, Kvaerno5
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
 from sciml.integrate.methods.radau import RadauIIA3, RadauIIA5
 from sciml.integrate.methods.reversibly import Reversibly
+from sciml.integrate.methods.rodas5p import Rodas5P
+from sciml.integrate.methods.rosenbrock import AbstractRosenbrock
+from sciml.integrate.methods.rosenbrock23 import Rosenbrock23
+from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
 from sciml.integrate.methods.step_doubling import StepDoubling
 from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
 __all__ = [
+    "BDF",
+    "NDF",
+    "AbstractBDF",
+    "Rodas5P",
+    "AbstractRosenbrock",
+    "Rosenbrock23",
+    "RosenbrockTableau",
     "BackwardEuler",
     "Trapezoid",
     "ImplicitMidpoint",

@@ -115,12 +115,8 @@ def exact_system(
     if tableau.stages * size > _MATRIX:
         return _AppliedSystem(tableau, structure, field, times, states, h)
     blocks = torch.stack([Dense().jacobian(field, t, y)[0] for t, y in zip(times, states, strict=True)], dim=1)
-    whole = (
-        torch.einsum("ij,bjnm->binjm", table_of(tableau.a, blocks.dtype, blocks.device), blocks)
-        .flatten(1, 2)
-        .flatten(2, 3)
-    )
-    return Dense().system(field, (whole,), h)
+    whole = torch.einsum("ij,bjnm->binjm", table_of(tableau.a, blocks.dtype, blocks.device), blocks)
+    return Dense().system(field, (whole.flatten(1, 2).flatten(2, 3),), h)
 
 
 @final
@@ -146,12 +142,15 @@ class _AppliedSystem(AbstractSystem):
     def solve(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve`."""
 
+        # Derivatives along a direction by those of the pullback: forward mode cannot be nested in forward mode.
+        pushes = [
+            torch.func.vjp(torch.func.vjp(f, y)[1], torch.zeros_like(y))[1]
+            for f, y in zip(self.fields, self.states, strict=True)
+        ]
+
         def apply(z: Tensor) -> Tensor:
             parts = z.unflatten(1, (self.tableau.stages, -1))
-            moved = [
-                torch.func.jvp(f, (y,), (parts[:, j].contiguous(),))[1]
-                for j, (f, y) in enumerate(zip(self.fields, self.states, strict=True))
-            ]
+            moved = [push((parts[:, j],))[0] for j, push in enumerate(pushes)]
             return (parts - self.h * mixed(self.tableau.a, torch.stack(moved, dim=1))).flatten(1)
 
         return _corrected(apply, self.near.solve, r)

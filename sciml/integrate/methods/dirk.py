@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, map_leaves
-from sciml.integrate.implicit import Newton, PackedField, Packing, implicitly
+from sciml.integrate.flat import Flat, beside, map_leaves
+from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, implicitly
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
@@ -25,6 +25,8 @@ from sciml.integrate.methods.explicit_rk import _StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm, Split
 from sciml.integrate.transforms import is_differentiated
 
+_FULL = 10
+"""Full iterations where simplified ones diverge and no smaller step can be taken."""
 _SLOW = 0.05
 """A Jacobian is made anew for rows whose corrections shrank by less than this."""
 
@@ -216,10 +218,14 @@ class _Attempt:
         self.recording = is_differentiated(r)
         if not self.recording:
             return z
-        structure, field, shift = self.newton.structure.exact(), self.field, step
-        shift = shift.detach().reshape(-1) if isinstance(shift, Tensor) else shift
-        here = around + z
-        return implicitly(z, r, lambda: structure.system(field, structure.jacobian(field, t.detach(), here), shift))
+        return implicitly(z, r, lambda: self._system_at(t, around + z, step))
+
+    @torch.no_grad()
+    def _system_at(self, t: Tensor, v: Tensor, step: Any) -> AbstractSystem:
+        """I - h gamma J with the Jacobian of a stage."""
+        structure, t = self.newton.structure.exact(), t.detach()
+        shift = step.detach().reshape(-1) if isinstance(step, Tensor) else step
+        return structure.system(self.field, structure.jacobian(self.field, t, v), shift)
 
     def _iterated(self, t: Tensor, step: Any, around: Tensor, guess: Tensor) -> Tensor:
         """The increment, by Newton's iteration; once more with a new Jacobian where an old one was no good."""
@@ -227,25 +233,22 @@ class _Attempt:
         def residual(z: Tensor) -> Tensor:
             return step * self.field(t, around + z) - z
 
-        def run() -> Any:
-            return self.newton.run(
-                residual, self.system.solve, guess, around=around, weights=self.weights, eta=self.eta
-            )
+        def run(solve: Any, start: Tensor) -> Outcome:
+            return self.newton.run(residual, solve, start, around=around, weights=self.weights, eta=self.eta)
 
-        found = run()
-        self.evaluations = self.evaluations + found.evaluations
+        found = run(self.system.solve, guess)
         again = (found.status > 0) & ~self.made
         if bool(again.any()):
             self._renew(again)
-            fresh = run()
-            pick = again[:, None]
-            self.evaluations = self.evaluations + fresh.evaluations * again
-            found = found._replace(
-                z=torch.where(pick, fresh.z, found.z),
-                status=torch.where(again, fresh.status, found.status),
-                rate=torch.where(again, fresh.rate, found.rate),
-                eta=torch.where(again, fresh.eta, found.eta),
-            )
+            found = _merged(again, run(self.system.solve, guess), found)
+        if self.weights is None and bool((found.status > 0).any()):
+            # On a grid no smaller step can be tried: Newton's full iteration, with a Jacobian of every iterate.
+            failed, z = found.status > 0, guess
+            for _ in range(_FULL):
+                z = torch.where(failed[:, None], z + self._system_at(t, around + z, step).solve(residual(z)), z)
+            found = _merged(failed, run(self._system_at(t, around + z, step).solve, z), found)
+            found = found._replace(evaluations=found.evaluations + _FULL * failed)
+        self.evaluations = self.evaluations + found.evaluations
         self.status = torch.maximum(self.status, found.status)
         self.rate, self.eta = torch.maximum(self.rate, found.rate), found.eta
         return found.z
@@ -272,6 +275,12 @@ class _Attempt:
             return self.packing.pack(self.carry.partner)
         self.evaluations = self.evaluations + 1
         return self.partner(self.times(self.tableau.c[i]), self.v + moved)  # type: ignore[misc]
+
+
+def _merged(rows: Tensor, new: Outcome, old: Outcome) -> Outcome:
+    """The new outcome in some rows, with all evaluations."""
+    parts = [torch.where(beside(rows, a), a, b) for a, b in zip(new, old, strict=True)]
+    return Outcome(*parts)._replace(evaluations=old.evaluations + new.evaluations * rows)
 
 
 def _inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:

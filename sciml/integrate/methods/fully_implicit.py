@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly
@@ -29,7 +30,7 @@ from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
 from sciml.integrate.methods.explicit_rk import _StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated
+from sciml.integrate.transforms import is_differentiated, is_transforming
 
 _FAST = 1e-2
 """A Jacobian is made anew for the next step if Newton converged slower than this."""
@@ -100,7 +101,7 @@ class AbstractFullyImplicit(AbstractMethod):
         cls.error_order = tableau.stages + 1 if cls.has_error else 0
         cls.has_dense, cls.dense_order = True, tableau.stages
 
-    def tuned(self, tolerances: tuple[tuple[Any, Any], ...]) -> AbstractMethod:
+    def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> AbstractMethod:
         """See `AbstractMethod.tuned`."""
         return replace(self, newton=self.newton.tuned(tolerances))  # type: ignore[type-var]
 
@@ -113,7 +114,9 @@ class AbstractFullyImplicit(AbstractMethod):
             slope = field(t, v) if self.has_error else v[:, :0]
         yes = torch.ones(len(v), dtype=torch.bool, device=v.device)
         z = v.new_zeros(len(v), self.tableau.stages, v.shape[1])
-        return _Carry(jacobian, yes, ~yes, slope, z, torch.zeros(len(v), device=v.device).double(), v.new_ones(len(v)))
+        past = torch.zeros(len(v), dtype=torch.float64, device=v.device)
+        eta = torch.ones(len(v), dtype=v.dtype, device=v.device)
+        return _Carry(jacobian, yes, ~yes, slope, z, past, eta)
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> Step:
         """One step; see `AbstractMethod.step`."""
@@ -124,7 +127,6 @@ class AbstractFullyImplicit(AbstractMethod):
         recorded = _Stages(tableau, field, [at(c) for c in tableau.c], v, _beside(size, 3))
         h, start = _detached(size), at(0.0).detach()
         fixed = recorded._replace(times=[t.detach() for t in recorded.times], v=v.detach(), h=_beside(h, 3))
-        carry = _Carry(carry.jacobian, *(part.detach() for part in carry[1:]))
         weights = newton.weights(field.packing, y)
         with torch.no_grad():
             carry, split, outcome = self._solved(fixed, carry, h, start, weights)
@@ -134,8 +136,10 @@ class AbstractFullyImplicit(AbstractMethod):
         slope, z, more = self._recorded(recorded, fixed, z, h)
         parts = z.unflatten(1, (tableau.stages, -1))
         v1 = v + (parts[:, -1] if tableau.ends_at_node else mixed(tableau.end[None], parts)[:, 0])
-        if slope is None:
-            slope, more = (field(at(1.0), v1), 1) if self.has_error else (carry.slope, 0)
+        if not self.has_error:
+            slope = carry.slope
+        elif slope is None:
+            slope, more = field(at(1.0), v1), 1
         after = _Carry(
             carry.jacobian,
             torch.zeros_like(carry.current),
@@ -150,14 +154,14 @@ class AbstractFullyImplicit(AbstractMethod):
         return Step(field.packing.unpack(v1), error, parts, after, outcome.status, evaluations)
 
     def _recorded(self, recorded: _Stages, fixed: _Stages, z: Tensor, h: Any) -> tuple[Tensor | None, Tensor, int]:
-        """The last slope (None if it was not needed), z with its gradient, and the evaluations that took."""
-        if not torch.is_grad_enabled():
+        """The last slope (None if nothing is recorded), z with its gradient, and the evaluations that took."""
+        if not (torch.is_grad_enabled() or is_transforming() or forward_ad._current_level >= 0):
             return None, z, 0
         states = recorded.states(z)
         last = recorded.field(recorded.times[-1], states[-1])
         timed = isinstance(recorded.h, Tensor) and is_differentiated(recorded.h)
         if not (timed or is_differentiated(last)):
-            return (last if self.has_error else None), z, 1
+            return last, z, 1
         slopes = [*map(recorded.field, recorded.times[:-1], states[:-1]), last]
 
         def system() -> AbstractSystem:

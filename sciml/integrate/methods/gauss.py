@@ -3,7 +3,8 @@
 They are symplectic and symmetric, conserve quadratic invariants to rounding where Newton's tolerance does, and are
 A-stable but not L-stable: very stiff parts oscillate instead of vanishing. The formulas over their stages and f(t0, y0)
 are of order s + 1 at most, far below 2 s, so that no error estimate is claimed: take fixed steps, which symplectic
-methods need anyway, or `StepDoubling`.
+methods need anyway. `StepDoubling` estimates errors of smooth solutions, but not of stiff parts, which one step and two
+half steps multiply by nearly the same number of modulus 1.
 
 Source: Hairer & Wanner (1996), Solving Ordinary Differential Equations II, IV.5, tables 5.1 and 5.2; Hairer, Lubich &
 Wanner (2006), Geometric Numerical Integration, IV.2.1 (quadratic invariants).
