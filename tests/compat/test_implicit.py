@@ -37,8 +37,7 @@ def test_orders_on_a_problem_that_depends_on_time(method: str) -> None:
     y0, errors = torch.tensor([1.0, 0.5]), []
     a = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]])
     exact = y0 @ torch.matrix_exp(a * math.sin(2.0))
-    counts = (16, 32, 64) if ORDERS[method] > 4 else (64, 128)
-    for n in counts:
+    for n in (16, 32) if ORDERS[method] > 3 else (32, 64):
         y = odeint(turning, y0, torch.tensor([0.0, 2.0]), method=method, options=dict(step_size=2 / n))[-1]
         errors.append(float((y - exact).abs().max()))
     assert math.log2(errors[-2] / errors[-1]) == pytest.approx(ORDERS[method], abs=0.2), errors
@@ -55,7 +54,7 @@ def test_stiff_parts_vanish(method: str) -> None:
 @METHODS
 def test_gradients_of_state_times_and_parameters(method: str) -> None:
     """By differentiating what was computed, and by the adjoint equation stepped by the same method."""
-    t = torch.tensor([0.0, 0.5, 0.8], requires_grad=True)
+    t = torch.tensor([0.0, 0.3, 0.5], requires_grad=True)
     y0 = torch.tensor([0.7, 1.1], requires_grad=True)
     rate = torch.tensor(0.8, requires_grad=True)
 
@@ -64,12 +63,13 @@ def test_gradients_of_state_times_and_parameters(method: str) -> None:
 
     torch.autograd.gradcheck(lambda y0, t, _: odeint(field, y0, t, method=method), (y0, t, rate))
     found = []
-    for solve, options in ((odeint, {}), (odeint_adjoint, dict(adjoint_params=(rate,)))):
-        y = solve(field, y0, t, method=method, options=dict(step_size=0.01), **options)
-        found.append(torch.autograd.grad(y[1:].sum(), (y0, t, rate)))
-    tolerance = 0.03 if ORDERS[method] == 1 else 3e-4
-    for direct, adjoint in zip(*found, strict=True):
-        torch.testing.assert_close(adjoint, direct, rtol=tolerance, atol=tolerance)
+    adjoint: dict[str, Any] = dict(adjoint_params=(rate,))
+    for solve, more in ((odeint, {}), (odeint_adjoint, adjoint)):
+        y = solve(field, y0, t.detach(), method=method, options=dict(step_size=0.05), **more)
+        found.append(torch.autograd.grad(y[1:].sum(), (y0, rate)))
+    tolerance = 0.1 if ORDERS[method] == 1 else 1e-3
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(b, a, rtol=tolerance, atol=tolerance)
 
 
 @METHODS
@@ -92,20 +92,20 @@ def test_evaluates_at_the_start_of_a_step_or_just_inside(method: str, perturb: b
 def test_tuples_dtypes_and_cubic_outputs(method: str, dtype: torch.dtype) -> None:
     t = torch.linspace(1, 0, 9)
     y0 = (torch.ones((), dtype=dtype), torch.ones(2, 1, dtype=dtype))
-    options = dict(step_size=0.01, interp="cubic")
+    options = dict(step_size=0.05, interp="cubic")
     a, b = odeint(lambda t, y: (-y[0], y[1] * 0.5), y0, t, method=method, options=options)
     assert a.shape == (9,) and b.shape == (9, 2, 1) and a.dtype == b.dtype == dtype
     exact = torch.exp(1 - t).to(dtype)
-    torch.testing.assert_close(a, exact, rtol=1e-4, atol=0)
+    torch.testing.assert_close(a, exact, rtol=3e-4, atol=0)
 
 
 def test_an_event() -> None:
-    options = dict(step_size=0.05, interp="cubic")
+    options = dict(step_size=0.1, interp="cubic")
     t = torch.tensor([0.0, 1.0])
     time, y = odeint(
         lambda t, y: -y, torch.ones(1), t, event_fn=lambda t, y: y - 0.5, method="radauIIA5", options=options
     )
-    assert float(time) == pytest.approx(math.log(2), abs=1e-6) and y.shape == (2, 1)
+    assert float(time) == pytest.approx(math.log(2), abs=1e-5) and y.shape == (2, 1)
 
 
 class Pendulum(nn.Module):
@@ -122,12 +122,12 @@ class Pendulum(nn.Module):
 @pytest.mark.parametrize("solve", [odeint, odeint_adjoint])
 def test_a_field_that_differentiates(solve: Any) -> None:
     y0 = torch.tensor([1.0, 0.0], requires_grad=True)
-    options = dict(step_size=0.05)
-    y = solve(Pendulum(), y0, torch.tensor([0.0, 2.0]), method="gl4", options=options)
-    reference = odeint(Pendulum(), y0, torch.tensor([0.0, 2.0]), method="dopri8", rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(y, reference, rtol=1e-5, atol=1e-6)
+    t, options = torch.tensor([0.0, 1.0]), dict(step_size=0.1)
+    y = solve(Pendulum(), y0, t, method="gl4", options=options)
+    reference = odeint(Pendulum(), y0, t, method="dopri8", rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(y, reference, rtol=1e-4, atol=1e-5)
     (found,), (wanted,) = (torch.autograd.grad(value[-1].sum(), y0) for value in (y, reference))
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
 
 class _Unbatched(torch.autograd.Function):
@@ -174,7 +174,6 @@ def test_equations_without_a_solution_are_named() -> None:
     """y1 = y0 + h (1 + y1²) has no real solution for h = 1."""
     with pytest.raises(AssertionError, match="could not be solved at t=0"):
         odeint(lambda t, y: 1 + y**2, torch.ones(1), torch.tensor([0.0, 1.0]), method="implicit_euler")
+    options = dict(max_iters=1)
     with pytest.raises(AssertionError, match="max_iters"):
-        odeint(
-            lambda t, y: -(y**3), torch.ones(1), torch.tensor([0.0, 3.0]), method="trapezoid", options=dict(max_iters=1)
-        )
+        odeint(lambda t, y: -(y**3), torch.ones(1), torch.tensor([0.0, 3.0]), method="radauIIA5", options=options)

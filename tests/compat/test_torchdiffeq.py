@@ -459,6 +459,26 @@ def test_norms_see_what_the_user_gave(package: Any) -> None:
         assert seen and all(shape == backward for shape in seen)
 
 
+@BOTH
+@pytest.mark.parametrize("name", ["odeint", "odeint_adjoint"])
+def test_a_field_made_of_a_gradient(package: Any, name: str) -> None:
+    """It asks its state whether it is recorded, as Hamiltonian networks do."""
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            (slope,) = torch.autograd.grad((0.5 * y[1] ** 2 - torch.cos(y[0])).sum(), y, create_graph=True)
+        return torch.stack([slope[1], -slope[0]])
+
+    y0 = torch.tensor([1.0, 0.0], requires_grad=True)
+    more: dict[str, Any] = dict(adjoint_params=()) if name == "odeint_adjoint" else {}
+    y = getattr(package, name)(field, y0, torch.tensor([0.0, 2.0]), **more)
+    (gradient,) = torch.autograd.grad(y[-1].sum(), y0)
+    close(gradient, torch.tensor([-0.97852, 0.72213]), 1e-4, 0)
+    with torch.no_grad():
+        assert not getattr(package, name)(field, y0, torch.tensor([0.0, 2.0]), **more).requires_grad
+
+
 # Errors
 
 

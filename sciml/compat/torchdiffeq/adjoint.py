@@ -115,6 +115,8 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, backward: _Backward, y0: Tensor, t: Tensor, *params: Tensor) -> Any:
+        # Without gradients: a view of a tensor that requires one says so too, even where nothing is recorded.
+        call = replace(call, y0=call.y0.detach(), t=call.t.detach())
         with torch.no_grad():
             result = run(call)
         ctx.call, ctx.how, ctx.adjoint_options = call, backward, backward.options

@@ -135,6 +135,8 @@ def make_call(
             not (isinstance(tolerance, Tensor) and tolerance.requires_grad),
             f"`{name}` must not require a gradient, got one that does. Pass {name}.detach().",
         )
+    if not torch.is_grad_enabled():  # see `_Adjoint`
+        joined, t = joined.detach(), t.detach()
     if t.device != joined.device:
         warnings.warn(f"`t` is on {t.device} and `y0` on {joined.device}; `t` is moved there.", stacklevel=4)
         t = t.to(joined.device)
