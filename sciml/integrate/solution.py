@@ -35,12 +35,12 @@ _TEXTS = {
     ),
     Result.STEP_TOO_SMALL: (
         "the step size fell below what the time can resolve, or below dt_min: the solution probably has a singularity, "
-        "the field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
-        "of this precision"
+        "the field is discontinuous there (name the times in Clip(jumps=...)), the tolerance is below the rounding "
+        "of this precision, or an explicit method was given a very stiff problem (take e.g. Kvaerno5())"
     ),
     Result.MAX_STEPS: (
-        "max_steps attempts were made before t1: raise max_steps, loosen the tolerances, or use a method for stiff "
-        "problems"
+        "max_steps attempts were made before t1: raise max_steps or loosen the tolerances. If an explicit method takes "
+        "steps far smaller than the solution changes, the problem is stiff: take an implicit one, e.g. Kvaerno5()"
     ),
     Result.NOT_REVERSIBLE: (
         "taking the steps back did not return to y0, so gradients would be wrong: the problem forgets its past faster "

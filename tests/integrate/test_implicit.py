@@ -22,6 +22,7 @@ from sciml.integrate import (
     CompileError,
     Dense,
     Diagonal,
+    Dopri5,
     Fixed,
     Fourier,
     ImplicitMidpoint,
@@ -180,9 +181,10 @@ def blowing(t: Tensor, y: Tensor) -> Tensor:
     return torch.where(y < 0, torch.nan, y**2)
 
 
-@pytest.mark.parametrize(
-    "control", [PID(rtol=1e-3, atol=1e-3, dt_min=1e-4, compact=False), Fixed(n=20)], ids=["adaptive", "fixed"]
-)
+ADAPTIVE = PID(rtol=1e-3, atol=1e-3, dt_min=1e-4, compact=False)
+
+
+@pytest.mark.parametrize("control", [ADAPTIVE, Fixed(n=20)], ids=["adaptive", "fixed"])
 def test_samples_that_fail_do_not_touch_their_mates(control):
     y0 = torch.tensor([[0.3], [4.0], [-1.0], [0.5]])
     solution = solve(ODE(blowing), Kvaerno3(), y0, 0.0, 1.0, control=control, throw=False)
@@ -393,7 +395,7 @@ def test_single_precision():
 
 def test_jumps_start_anew():
     def field(t: Tensor, y: Tensor) -> Tensor:
-        return -1e3 * (y - (t >= 0.5))
+        return -1e3 * (y - (t >= 0.5).to(y))
 
     control = Clip(PID(rtol=1e-7, atol=1e-9), jumps=torch.tensor([0.5]))
     y1 = solve(ODE(field), Kvaerno5(), torch.zeros(2, 1), 0.0, 1.0, control=control).ys
@@ -432,7 +434,7 @@ def test_no_convergence_is_a_result():
 def test_singular_systems_are_named():
     # I - h gamma J = 0 for J = 4 and h = 1/4.
     y0 = torch.ones(1, 1)
-    with pytest.raises(SolveError, match=r"Jacobian is singular .* smaller dt"):
+    with pytest.raises(SolveError, match=r"take a smaller dt, or PID steps\), the Jacobian is singular"):
         solve(ODE(lambda t, y: 4 * y), BackwardEuler(), y0, 0.0, 1.0, control=Fixed(n=4))
     # Adaptive steps go around it.
     y1 = solve(ODE(lambda t, y: 4 * y), BackwardEuler(), y0, 0.0, 1.0, control=PID(rtol=1e-3, dt0=0.25)).ys
@@ -447,6 +449,11 @@ def test_failure_of_joint_steps_is_a_result():
     solution = solve(ODE(bad), Kvaerno3(), torch.ones(2, 1), 0.0, 1.0, control=control, throw=False)
     assert (solution.result != Result.SUCCESS).all()
     assert (solution.ys < 1.51).all()
+
+
+def test_explicit_methods_on_stiff_problems_are_told_so():
+    with pytest.raises(SolveError, match=r"the problem is stiff: take an implicit one, e\.g\. Kvaerno5"):
+        solve(ODE(stiff(torch.tensor([1e6]))), Dopri5(), torch.ones(1, 2), 0.0, 1.0, max_steps=50)
 
 
 def test_compiling_is_refused_by_name():

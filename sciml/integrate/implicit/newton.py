@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C import _functorch  # type: ignore[attr-defined]
 
 from sciml.core.checks import check_positive, check_whole
 from sciml.integrate.flat import Flat, leaves_of
@@ -23,6 +22,7 @@ from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.packing import Packing
 from sciml.integrate.implicit.structure import AbstractStructure
 from sciml.integrate.solution import Result
+from sciml.integrate.transforms import is_transforming
 
 _MOST, _MOST_TIGHT = 10, 50
 """Iterations at most: with a tolerance a smaller step is better than many; on a fixed grid there is no other step."""
@@ -199,8 +199,8 @@ class _Progress:
 
 def values_of(x: Tensor) -> np.ndarray:
     """The numbers of a tensor, in double precision, also while `torch.func` differentiates."""
-    while _functorch.is_functorch_wrapped_tensor(x):
-        x = _functorch.get_unwrapped(x)
+    if is_transforming():  # tensors have no memory of their own then
+        return np.array([float(value) for value in x.detach()], dtype=np.float64)
     return x.detach().cpu().numpy().astype(np.float64)
 
 

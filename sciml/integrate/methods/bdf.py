@@ -308,7 +308,7 @@ class _Attempt:
 
     def _exact(self, shift: Tensor, here: Tensor) -> Any:
         """I - s J at the solution, when it is asked for."""
-        structure, packed, t = self.newton.structure, self.field, self.end.detach()
+        structure, packed, t = self.newton.structure.exact(), self.field, self.end.detach()
         return lambda: structure.system(packed, structure.jacobian(packed, t, here), shift)
 
     def _iterated(self, shift: Tensor, around: Tensor, guess: Tensor) -> Tensor:

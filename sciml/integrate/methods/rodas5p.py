@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sciml.integrate.implicit import AbstractStructure, Dense
+from sciml.integrate.implicit import AbstractStructure, Auto
 from sciml.integrate.methods.rosenbrock import AbstractRosenbrock
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
 
@@ -34,7 +34,7 @@ class Rodas5P(AbstractRosenbrock):
     Source: Steinebach (2023), BIT Numer. Math. 63, article 27, table 2.
     """
 
-    structure: AbstractStructure = Dense()
+    structure: AbstractStructure = Auto()
 
     order: ClassVar[int] = 5
     stages: ClassVar[int] = 8

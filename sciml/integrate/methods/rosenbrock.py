@@ -15,13 +15,15 @@ Source: Hairer & Wanner (1996), Solving Ordinary Differential Equations II, IV.7
 """
 
 import functools
+import importlib
+import warnings
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
-from sciml.integrate.implicit import AbstractStructure, PackedField, Packing, implicitly
+from sciml.integrate.implicit import AbstractStructure, Fourier, PackedField, Packing, implicitly
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
@@ -66,6 +68,11 @@ class AbstractRosenbrock(AbstractMethod):
                 f"{name} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as one "
                 "function, or choose a method made for this term."
             )
+        if isinstance(self.structure, Fourier):
+            raise TypeError(
+                f"{name} needs the exact Jacobian, got structure=Fourier(...), which knows its linear part only. Take "
+                "Dense(), Banded(...) or Krylov(), or Fourier with a method that iterates, such as KenCarp4."
+            )
         return ()
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
@@ -74,7 +81,8 @@ class AbstractRosenbrock(AbstractMethod):
         field, v, leaf = PackedField(term.f, packing), packing.pack(y), first_leaf(y)
         h = size_of(t1 - t0, v)
         start = field_time(t0, leaf)
-        system = self.structure.system(field, self.structure.jacobian(field, start, v), shift_of(h) * tableau.gamma)
+        structure = self.structure.exact()  # what is left of a residual is not found out by any iteration
+        system = structure.system(field, structure.jacobian(field, start, v), shift_of(h) * tableau.gamma)
         slope, drift = along(field, start, v, torch.ones_like(start), None)
         us: list[Tensor] = []
         for i, (node, weight) in enumerate(zip(tableau.nodes, tableau.drifts, strict=True)):
@@ -107,10 +115,19 @@ class AbstractRosenbrock(AbstractMethod):
 
 def along(field: PackedField, t: Tensor, v: Tensor, dt: Tensor | None, dv: Tensor | None) -> tuple[Tensor, Tensor]:
     """f(t, v) and its derivative in one direction, of time or state, which autograd can differentiate again."""
+    _prepare_forward_mode()
     if dt is not None:
         return torch.func.jvp(lambda s: field(s, v), (t,), (dt,))  # type: ignore[return-value]
     assert dv is not None
     return torch.func.jvp(lambda x: field(t, x), (v,), (dv,))  # type: ignore[return-value]
+
+
+@functools.cache
+def _prepare_forward_mode() -> None:
+    """Let torch load its rules for forward mode without the warning this raises, for code that allows none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 
 def states_at(y0: Flat, weights: Tensor, rows: Tensor) -> Flat:

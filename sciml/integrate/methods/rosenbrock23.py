@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sciml.integrate.implicit import AbstractStructure, Dense
+from sciml.integrate.implicit import AbstractStructure, Auto
 from sciml.integrate.methods.rosenbrock import AbstractRosenbrock
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
 
@@ -31,7 +31,7 @@ class Rosenbrock23(AbstractRosenbrock):
     Source: Shampine & Reichelt (1997), SIAM J. Sci. Comput. 18, 1-22, section 3.
     """
 
-    structure: AbstractStructure = Dense()
+    structure: AbstractStructure = Auto()
 
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 3
