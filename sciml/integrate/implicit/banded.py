@@ -26,6 +26,7 @@ from sciml.integrate.implicit.structure import (
     beside_rows,
     check_real,
 )
+from sciml.integrate.transforms import unrecorded
 
 _BLOCK = 16
 """Blocks of at least this size: smaller ones cost more operations one after the other than they save work."""
@@ -54,7 +55,7 @@ class Banded(AbstractStructure):
         check_whole("lower", self.lower, 0)
         check_whole("upper", self.upper, 0)
 
-    @torch.no_grad()
+    @unrecorded()
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """(batch, width, size): entry (k, i) is J_(i, i + k - lower); see `AbstractStructure.jacobian`."""
         check_real(self, field)

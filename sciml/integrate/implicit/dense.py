@@ -14,6 +14,7 @@ from sciml.integrate.implicit.structure import (
     Shift,
     beside_rows,
 )
+from sciml.integrate.transforms import unrecorded
 
 _INVERTED = 32
 """Up to this many unknowns the inverse is made, for a product with it is faster than two triangular solves."""
@@ -24,7 +25,7 @@ _INVERTED = 32
 class Dense(AbstractStructure):
     """Full matrices: for up to some hundred unknowns per sample, whatever the field."""
 
-    @torch.no_grad()
+    @unrecorded()
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """(batch, size, size); see `AbstractStructure.jacobian`."""
         size = v.shape[1]

@@ -15,6 +15,7 @@ from sciml.integrate.implicit.structure import (
     beside_rows,
     check_real,
 )
+from sciml.integrate.transforms import unrecorded
 
 
 @final
@@ -25,7 +26,7 @@ class Diagonal(AbstractStructure):
     Where the field does couple entries, iterations become slow or fail. Real states only.
     """
 
-    @torch.no_grad()
+    @unrecorded()
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """The diagonal, (batch, size); see `AbstractStructure.jacobian`."""
         check_real(self, field)

@@ -24,6 +24,7 @@ from sciml.integrate.implicit.structure import (
     beside_rows,
     is_complex,
 )
+from sciml.integrate.transforms import unrecorded
 
 _EXACT = 1e-13
 """Residual left where a gradient depends on it."""
@@ -62,7 +63,7 @@ class Krylov(AbstractStructure):
 
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""
-        with torch.no_grad():
+        with unrecorded():
             return _Products(_at(field, jacobian), jacobian[1]).pushed(x)
 
     def exact(self) -> "Krylov":
@@ -77,15 +78,15 @@ class _Iterated(AbstractSystem):
 
     def __init__(self, structure: Krylov, field: PackedField, jacobian: Jacobian, shift: Shift) -> None:
         self.structure, self.shift, self.complex = structure, beside_rows(shift, 2), is_complex(shift)
-        with torch.no_grad():
+        with unrecorded():
             self.products = _Products(_at(field, jacobian), jacobian[1])
 
-    @torch.no_grad()
+    @unrecorded()
     def solve(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve`."""
         return _gmres(lambda x: x - self.shift * self.products.pushed(x), self._cast(r), self.structure)
 
-    @torch.no_grad()
+    @unrecorded()
     def solve_transposed(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve_transposed`."""
         return _gmres(lambda x: x - self.shift * self.products.pulled(x), self._cast(r), self.structure.exact())
@@ -117,7 +118,7 @@ class _Products:
         return _of_parts(self._pull, x)
 
 
-@torch.no_grad()
+@unrecorded()
 def _of_parts(product: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
     """A real product of real and imaginary part."""
     if x.is_complex():

@@ -22,7 +22,7 @@ from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.packing import Packing
 from sciml.integrate.implicit.structure import AbstractStructure
 from sciml.integrate.solution import Result
-from sciml.integrate.transforms import is_transforming
+from sciml.integrate.transforms import is_transforming, unrecorded
 
 _MOST, _MOST_TIGHT = 10, 50
 """Iterations at most: with a tolerance a smaller step is better than many; on a fixed grid there is no other step."""
@@ -92,7 +92,7 @@ class Newton:
         """The same with the tolerances of the step control, unless it has some of its own."""
         return self if self.rtol is not None else replace(self, tolerances=tolerances)
 
-    @torch.no_grad()
+    @unrecorded()
     def weights(self, packing: Packing, y: Flat) -> Tensor | None:
         """1 / (atol + rtol |y|), (batch, size); None where rounding is the tolerance."""
         tolerances: Any = self.tolerances
@@ -105,7 +105,7 @@ class Newton:
         )
         return packing.pack_sizes(scales).reciprocal()
 
-    @torch.no_grad()
+    @unrecorded()
     def run(
         self,
         residual: Callable[[Tensor], Tensor],

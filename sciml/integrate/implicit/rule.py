@@ -30,7 +30,7 @@ class _Implicit(torch.autograd.Function):
 
     @staticmethod
     def forward(z: Tensor, r: Tensor, system: Any) -> Tensor:
-        return z.view_as(z)
+        return z.clone()  # forward mode takes no views here
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

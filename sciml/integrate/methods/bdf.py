@@ -20,7 +20,6 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from sciml.core.checks import check_whole
 from sciml.integrate.flat import Flat, first_leaf, map_leaves
@@ -38,7 +37,7 @@ from sciml.integrate.methods.bdf_formulas import (
 from sciml.integrate.methods.rodas5p import Rodas5P
 from sciml.integrate.methods.rosenbrock import field_time, states_at
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, is_transforming
+from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _CLOSE = 2.0**-60
 """How far before t0 the state is that stands for f(t0, y0), [time]: below the resolution of any time but 0."""
@@ -275,7 +274,7 @@ class _Attempt:
         count = (self.carry.count + 1).clamp(max=self.most)
         kept = deltas[:, : self.most] * up_to(count, self.most)[..., None]
         past = torch.cat([self.h[:, None], self.carry.past[:, :-1]], dim=1)
-        with torch.no_grad():
+        with unrecorded():
             error, order, age = self._judged(d.detach(), deltas.detach(), y1, starting)
             if first is not None:
                 error = torch.where(starting[:, None], self.packing.pack(first.error), error)  # type: ignore[arg-type]
@@ -298,9 +297,9 @@ class _Attempt:
         psi = (share[..., None] * self.used).sum(1)
         shift = (self.h / leading).to(dtype)
         around = self.predicted - psi
-        with torch.no_grad():
+        with unrecorded():
             z = self._iterated(shift.detach(), around.detach(), psi.detach())
-        if torch.is_grad_enabled() or is_transforming() or forward_ad._current_level >= 0:
+        if is_recording():
             r = shift[:, None] * self.field(self.end, around + z)
             if is_differentiated(r):
                 z = implicitly(z, r, self._exact(shift.detach(), around.detach() + z))

@@ -23,7 +23,7 @@ from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.explicit_rk import _StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm, Split
-from sciml.integrate.transforms import is_differentiated
+from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _FULL = 10
 """Full iterations where simplified ones diverge and no smaller step can be taken."""
@@ -131,7 +131,7 @@ class _Attempt:
         self.v = self.packing.pack(y)
         self.times = _StageTimes(t0, t1, y, _inner_nodes(self.tableau.c))
         self.h = _row_size(t1 - t0, self.v)
-        self.recording = torch.is_grad_enabled()
+        self.recording = is_recording()
         self.weights = self.newton.weights(self.packing, y)
         rows = len(self.v)
         self.status = torch.zeros(rows, dtype=torch.int64, device=self.v.device)
@@ -189,7 +189,7 @@ class _Attempt:
         before = self.method.slope(self.carry) if self.method.reuses_last else ()
         return Step(y1, error, before, carry, self.status, self.evaluations)
 
-    @torch.no_grad()
+    @unrecorded()
     def _error(self, total: list[Tensor]) -> Tensor:
         """The estimate of the local error, filtered where the tableau says so."""
         error = _sum(self.tableau.error, total)  # type: ignore[arg-type]
@@ -202,7 +202,7 @@ class _Attempt:
         if self._system is None:
             shift = self.h * self.tableau.gamma
             shift = shift.detach().reshape(-1) if isinstance(shift, Tensor) else shift
-            with torch.no_grad():
+            with unrecorded():
                 self._system = self.newton.structure.system(self.field, self.jacobian, shift)
         return self._system
 
@@ -210,7 +210,7 @@ class _Attempt:
         """The increment of stage i, with its gradient."""
         t, step = self.times(self.tableau.c[i]), self.h * self.tableau.gamma
         around = (self.v + s).detach()
-        with torch.no_grad():
+        with unrecorded():
             z = self._iterated(t, step, around, guess)
         if not self.recording:
             return z
@@ -220,7 +220,7 @@ class _Attempt:
             return z
         return implicitly(z, r, lambda: self._system_at(t, around + z, step))
 
-    @torch.no_grad()
+    @unrecorded()
     def _system_at(self, t: Tensor, v: Tensor, step: Any) -> AbstractSystem:
         """I - h gamma J with the Jacobian of a stage."""
         structure, t = self.newton.structure.exact(), t.detach()
@@ -261,7 +261,7 @@ class _Attempt:
         )
         self.made, self._system = self.made | rows, None
 
-    @torch.no_grad()
+    @unrecorded()
     def _guess(self, i: int, slopes: list[Tensor], moved: list[Tensor]) -> Tensor:
         """Where stage i probably is, less y0."""
         slope, values = self.method._predictors[i]

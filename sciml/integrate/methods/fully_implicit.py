@@ -21,7 +21,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly
@@ -30,7 +29,7 @@ from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
 from sciml.integrate.methods.explicit_rk import _StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, is_transforming
+from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _FAST = 1e-2
 """A Jacobian is made anew for the next step if Newton converged slower than this."""
@@ -110,7 +109,7 @@ class AbstractFullyImplicit(AbstractMethod):
         field, v = _field_of(type(self).__name__, term, y0)
         t, v = _StageTimes(t0, t0, y0)(0.0).detach(), v.detach()
         jacobian = self.newton.structure.jacobian(field, t, v)
-        with torch.no_grad():
+        with unrecorded():
             slope = field(t, v) if self.has_error else v[:, :0]
         yes = torch.ones(len(v), dtype=torch.bool, device=v.device)
         z = v.new_zeros(len(v), self.tableau.stages, v.shape[1])
@@ -128,7 +127,7 @@ class AbstractFullyImplicit(AbstractMethod):
         h, start = _detached(size), at(0.0).detach()
         fixed = recorded._replace(times=[t.detach() for t in recorded.times], v=v.detach(), h=_beside(h, 3))
         weights = newton.weights(field.packing, y)
-        with torch.no_grad():
+        with unrecorded():
             carry, split, outcome = self._solved(fixed, carry, h, start, weights)
             z, filtered, extra = outcome.z, None, 0
             if self.has_error:
@@ -155,7 +154,7 @@ class AbstractFullyImplicit(AbstractMethod):
 
     def _recorded(self, recorded: _Stages, fixed: _Stages, z: Tensor, h: Any) -> tuple[Tensor | None, Tensor, int]:
         """The last slope (None if nothing is recorded), z with its gradient, and the evaluations that took."""
-        if not (torch.is_grad_enabled() or is_transforming() or forward_ad._current_level >= 0):
+        if not is_recording():
             return None, z, 0
         states = recorded.states(z)
         last = recorded.field(recorded.times[-1], states[-1])

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.implicit import AbstractStructure, Fourier, PackedField, Packing, implicitly
@@ -28,7 +29,7 @@ from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated
+from sciml.integrate.transforms import is_differentiated, unrecorded
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -94,7 +95,7 @@ class AbstractRosenbrock(AbstractMethod):
             r = slope if weight == 0.0 else slope + (weight * h) * drift
             r = (tableau.gamma * h) * r
             r = r if known is None else r + known
-            with torch.no_grad():
+            with unrecorded():
                 u = system.solve(r.detach()).to(v.dtype)
             if is_differentiated(r):
                 r = r + (tableau.gamma * h) * along(field, start, v, None, u)[1]
@@ -115,11 +116,13 @@ class AbstractRosenbrock(AbstractMethod):
 
 def along(field: PackedField, t: Tensor, v: Tensor, dt: Tensor | None, dv: Tensor | None) -> tuple[Tensor, Tensor]:
     """f(t, v) and its derivative in one direction, of time or state, which autograd can differentiate again."""
-    _prepare_forward_mode()
-    if dt is not None:
-        return torch.func.jvp(lambda s: field(s, v), (t,), (dt,))  # type: ignore[return-value]
-    assert dv is not None
-    return torch.func.jvp(lambda x: field(t, x), (v,), (dv,))  # type: ignore[return-value]
+    function, x, dx = (lambda s: field(s, v), t, dt) if dt is not None else (lambda y: field(t, y), v, dv)
+    if forward_ad._current_level < 0:
+        _prepare_forward_mode()
+        return torch.func.jvp(function, (x,), (dx,))  # type: ignore[return-value]
+    # Forward mode inside forward mode does not exist: the derivative of the vector-Jacobian product, which is linear.
+    value, pull = torch.func.vjp(function, x)  # type: ignore[misc]
+    return value, torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](dx)[0]
 
 
 @functools.cache
