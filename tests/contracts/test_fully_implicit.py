@@ -87,7 +87,10 @@ def test_error_weights_are_those_of_the_book():
 # Orders
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("autonomous", "complex") else ()) for name in PROBLEMS],
+)
 @METHOD
 def test_order_is_as_stated(method, problem):
     exact, counts = PROBLEMS[problem], [4, 8, 16, 32, 64][: 4 if method.order > 5 else 5]
@@ -100,7 +103,7 @@ def test_order_is_as_stated(method, problem):
 
 @METHOD
 def test_orders_of_states_and_dense_output_on_unequal_steps(method):
-    exact, counts = PROBLEMS["non_autonomous"], [32, 64, 128, 256]
+    exact, counts = PROBLEMS["non_autonomous"], [32, 64, 128, 256][: method.dense_order + 1]
     found = {n: inside(method, exact, unequal(exact, n)) for n in counts}
     order = order_table(f"{name_of(method)}, unequal steps", lambda n: found[n][0], counts)
     assert order == pytest.approx(method.order, abs=0.2)
@@ -210,9 +213,9 @@ def rigid_body(t: Tensor, y: Tensor) -> Tensor:
 
 
 def drift(method: AbstractMethod) -> float:
-    """Largest change of two quadratic invariants of the rigid body in 400 steps of 0.25."""
+    """Largest change of two quadratic invariants of the rigid body in 200 steps of 0.25."""
     y0 = torch.tensor([[math.cos(1.1), 0.0, math.sin(1.1)]])
-    ys = solve(ODE(rigid_body), method, y0, 0.0, 100.0, control=Fixed(n=400), save=SaveAt(every=1)).ys
+    ys = solve(ODE(rigid_body), method, y0, 0.0, 50.0, control=Fixed(n=200), save=SaveAt(every=1)).ys
     invariants = torch.stack([ys.square().sum(-1), (ys.square() * torch.tensor([0.5, 1.0, 1.5])).sum(-1)])
     start = torch.stack([y0.square().sum(-1), (y0.square() * torch.tensor([0.5, 1.0, 1.5])).sum(-1)])
     return float((invariants - start[..., None]).abs().max())
@@ -220,7 +223,7 @@ def drift(method: AbstractMethod) -> float:
 
 @ON_GAUSS
 def test_gauss_conserves_quadratic_invariants_to_rounding(method):
-    assert drift(method) < 400 * 4 * torch.finfo(torch.float64).eps
+    assert drift(method) < 200 * 4 * torch.finfo(torch.float64).eps
 
 
 def test_radau_does_not():
@@ -233,21 +236,21 @@ def pendulum(t: Tensor, y: Tensor) -> Tensor:
 
 
 def energy_errors(method: AbstractMethod) -> Tensor:
-    """Of the pendulum over 800 steps of 0.25."""
+    """Of the pendulum over 400 steps of 0.25."""
     y0 = torch.tensor([[2.0, 0.0]])
-    ys = solve(ODE(pendulum), method, y0, 0.0, 200.0, control=Fixed(n=800), save=SaveAt(every=1)).ys[0]
+    ys = solve(ODE(pendulum), method, y0, 0.0, 100.0, control=Fixed(n=400), save=SaveAt(every=1)).ys[0]
     return (ys[:, 1] ** 2 / 2 - ys[:, 0].cos() + math.cos(2.0)).abs()
 
 
 def test_gauss_keeps_the_energy_of_the_pendulum_for_ever():
     error = energy_errors(GaussLegendre4())
     assert error.max() < 1e-4
-    assert error[400:].max() < 1.05 * error[:400].max()
+    assert error[200:].max() < 1.05 * error[:200].max()
 
 
 def test_radau_loses_energy_steadily():
     error = energy_errors(RadauIIA3())
-    assert error[400:].max() > 1.8 * error[:400].max()
+    assert error[200:].max() > 1.8 * error[:200].max()
 
 
 # Tolerances
@@ -427,6 +430,8 @@ def test_gradients_of_large_states_are_the_same(method, monkeypatch):
     assert relative(gradients_of(run), wanted) < 1e-9
 
 
+# What torch imports for forward mode warns of its own use of torch.jit.script.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("limit", [0, 512])
 def test_forward_derivatives_are_the_same(monkeypatch, limit):
     monkeypatch.setattr(coupled, "_MATRIX", limit)
