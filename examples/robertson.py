@@ -1,7 +1,7 @@
 """Stiff chemistry with unknown rates: three rates that span nine powers of ten are found by gradient from noisy data.
 
 Robertson's reactions A -> B, 2 B -> B + C, B + C -> A + C are measured at some times between 1e-5 and 1e5 with five per
-cent of noise, in several experiments at once, each from its own mixture. The rates start a factor of 3 to 10 off. An
+cent of noise, in two experiments at once, each from its own mixture. The rates start a factor of 3 to 10 off. An
 implicit method takes every experiment with steps of its own; the gradient is that of the implicit function, so that
 nothing of Newton's iterations is recorded.
 """
@@ -37,31 +37,33 @@ class Reactions(nn.Module):
 
 def observed(reactions: Reactions, y0: Tensor, ts: Tensor) -> Tensor:
     """Concentrations at the times `ts`, (experiment, time, 3), in units of `SIZES`."""
-    control = PID(rtol=1e-5, atol=1e-10)
+    control = PID(rtol=1e-3, atol=1e-9)
     return solve(ODE(reactions), RadauIIA5(), y0, 0.0, float(ts[-1]), control=control, save=SaveAt(ts=ts)).ys / SIZES
 
 
 def main(smoke: bool, folder: Path) -> None:
     torch.manual_seed(0)
-    rounds, count = (3, 10) if smoke else (60, 40)
+    rounds, count = (2, 10) if smoke else (15, 20)
     ts = torch.logspace(-5, 5, count, dtype=torch.float64)
-    y0 = torch.tensor([[1.0, 0.0, 0.0], [0.7, 0.0, 0.3], [0.3, 0.0, 0.1]], dtype=torch.float64)
+    y0 = torch.tensor([[1.0, 0.0, 0.0], [0.7, 0.0, 0.3]], dtype=torch.float64)
     with torch.no_grad():
         clean = observed(Reactions(TRUE), y0, ts)
     data = clean * (1 + 0.05 * torch.randn_like(clean))
     model = Reactions((0.2, 3e6, 3e4))
     before = [f"{rate:.3g}" for rate in model.log_rates.exp().tolist()]
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rounds)
-    for step in range(rounds):
-        predicted = observed(model, y0, ts)
-        loss = (predicted - data).square().mean()
+    optimiser = torch.optim.LBFGS(model.parameters(), max_iter=rounds, line_search_fn="strong_wolfe")
+    losses: list[float] = []
+
+    def misfit() -> Tensor:
         optimiser.zero_grad()
+        loss = (observed(model, y0, ts) - data).square().mean()
         loss.backward()
-        optimiser.step()
-        schedule.step()
-        if step % max(rounds // 6, 1) == 0:
-            print(f"step {step:3d}: mean square {float(loss.detach()):.5f}")
+        losses.append(float(loss.detach()))
+        return loss
+
+    optimiser.step(misfit)
+    shown = range(0, len(losses), max(len(losses) // 6, 1))
+    print("mean square:", ", ".join(f"{losses[i]:.5f} (evaluation {i})" for i in shown))
     print(f"noise alone: {float((clean - data).square().mean()):.5f}")
     for name, start, rate, true in zip(("k1", "k2", "k3"), before, model.log_rates.exp().tolist(), TRUE, strict=True):
         print(f"{name}: from {start} to {rate:.4g}, true {true:.4g} ({100 * (rate / true - 1):+.1f} %)")

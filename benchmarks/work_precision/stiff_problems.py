@@ -131,15 +131,15 @@ def stiff_problems() -> dict[str, StiffProblem]:
     """The five."""
     light = (0.7371312573325668e-3, 0.1442485726316185e-3)
     return {
-        "van_der_pol": StiffProblem(
-            van_der_pol, van_der_pol_batched, (2.0, 0.0), 2000.0, 1.0, ((0, 1.706167732170469),)
-        ),
+        "hires": StiffProblem(hires, hires_batched, (1.0, *[0.0] * 6, 0.0057), 321.8122, 1e-4, tuple(enumerate(light))),
         "robertson": StiffProblem(
             robertson, robertson_batched, (1.0, 0.0, 0.0), 1e11, 1e-6, ((0, 2.083340149701255e-8),)
+        ),
+        "brusselator": StiffProblem(brusselator, brusselator_batched, _brusselator_start(), 10.0, 1.0),
+        "van_der_pol": StiffProblem(
+            van_der_pol, van_der_pol_batched, (2.0, 0.0), 2000.0, 1.0, ((0, 1.706167732170469),)
         ),
         "oregonator": StiffProblem(
             oregonator, oregonator_batched, (1.0, 2.0, 3.0), 360.0, 1.0, ((0, 1.000814870318523),)
         ),
-        "hires": StiffProblem(hires, hires_batched, (1.0, *[0.0] * 6, 0.0057), 321.8122, 1e-4, tuple(enumerate(light))),
-        "brusselator": StiffProblem(brusselator, brusselator_batched, _brusselator_start(), 10.0, 1.0),
     }

@@ -19,6 +19,7 @@ from sciml.integrate import (
     RK4,
     SSPRK3,
     AbstractDIRK,
+    AbstractFullyImplicit,
     AbstractMethod,
     Adams,
     AdamsBashforth,
@@ -35,7 +36,9 @@ from sciml.integrate import (
     Vern7,
     solve,
 )
+from sciml.integrate.methods.bdf import AbstractBDF
 from sciml.integrate.methods.exponential_rk import AbstractExponentialRK
+from sciml.integrate.methods.rosenbrock import AbstractRosenbrock
 from sciml.integrate.methods.tableau import elementary_weights, rooted_trees
 from tests.helpers import final_subclasses, order_table
 from tests.orders import errors, unequal
@@ -72,7 +75,13 @@ MULTISTEP: list[AbstractMethod] = [
 ]
 """Further orders, measured on the oscillator. Those above 7 reach rounding before the slope shows;
 `tests/integrate/test_adams.py` proves their orders by polynomials."""
-OTHER_FILES: tuple[type, ...] = (AbstractExponentialRK, AbstractDIRK)
+OTHER_FILES: tuple[type, ...] = (
+    AbstractExponentialRK,
+    AbstractDIRK,
+    AbstractFullyImplicit,
+    AbstractRosenbrock,
+    AbstractBDF,
+)
 """Interfaces whose cases stand in another file of this folder."""
 OTHER_NAMES = {"Reversibly"}
 """Classes with cases of their own elsewhere, by name."""

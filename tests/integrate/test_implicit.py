@@ -389,7 +389,7 @@ def test_single_precision():
     coarse = solve(ODE(robertson), Kvaerno5(), y0.float(), 0.0, 100.0, control=PID(rtol=1e-4, atol=1e-8))
     assert coarse.ys.dtype == torch.float32
     torch.testing.assert_close(coarse.ys.double(), fine, rtol=2e-3, atol=1e-6)
-    tight = solve(ODE(stiff(RATES.float())), TRBDF2(), torch.ones(3, 2).float(), 0.0, 1.0, control=Fixed(n=50))
+    tight = solve(ODE(stiff(RATES[:2].float())), TRBDF2(), torch.ones(2, 2).float(), 0.0, 1.0, control=Fixed(n=50))
     assert torch.isfinite(tight.ys).all()
 
 
