@@ -335,6 +335,14 @@ def test_limits_of_steps(package: Any) -> None:
     assert len(taken(ifactor=1.5)) > len(taken())
 
 
+@BOTH
+@pytest.mark.parametrize("name", ["step_t", "jump_t"])
+def test_marks_before_the_start_mean_nothing(package: Any, name: str) -> None:
+    options = {name: torch.tensor([0.1, 0.1, 0.7, 9.0])}
+    y = package.odeint(Exponential(), torch.ones(2), torch.tensor([0.5, 1.0]), options=options)
+    assert float(y[-1, 0]) == pytest.approx(math.exp(-0.25), rel=1e-6)
+
+
 def test_dense_output() -> None:
     y0, t = torch.rand(3), torch.tensor(0.37)
     field = Exponential()
