@@ -81,10 +81,11 @@ class Stepping:
         chosen = self.control.dt0 is None
         return 2 * chosen + (not chosen and self.method.reuses_last)
 
-    def start(self, tau0: Tensor, y0: Flat) -> Walk:
-        """The walk before its first attempt."""
+    def start(self, tau0: Tensor, y0: Flat, h: Tensor | None = None) -> Walk:
+        """The walk before its first attempt, of size `h` if it is given."""
         carry = self.method.init(self.term, self.clock.time(tau0, y0), y0)
-        h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
+        if h is None:
+            h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
         zero = torch.zeros(self.clock.shape, dtype=torch.int64, device=tau0.device)
         memory = (torch.ones_like(h), torch.ones_like(h)) if self.control.remembers else ()
         counted = (zero.new_zeros(self.clock.rows),) if self.method.iterates else ()

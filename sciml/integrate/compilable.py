@@ -28,10 +28,11 @@ class CompileError(RuntimeError):
 
 def check_kind(method: AbstractMethod, term: AbstractTerm, y0: Flat) -> None:
     """Refuse methods, terms and states that compiled steps do not serve."""
-    if method.iterates:
+    if not method.compiles:
         raise CompileError(
             f"compile=True serves methods whose steps are always the same operations, got {type(method).__name__}, "
-            "which iterates until its equations are solved. Pass compile=False."
+            "whose steps depend on values or on how many there were. Take an explicit Runge-Kutta method, or pass "
+            "compile=False."
         )
     if not isinstance(term, ODE):
         raise CompileError(

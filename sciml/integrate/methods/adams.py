@@ -72,6 +72,7 @@ class AbstractAdams(AbstractMethod):
     has_error: ClassVar[bool] = True
     has_dense: ClassVar[bool] = True
     reuses_last: ClassVar[bool] = True
+    compiles: ClassVar[bool] = False
 
     @property
     def stages(self) -> int:  # type: ignore[override]

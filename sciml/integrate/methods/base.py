@@ -58,6 +58,8 @@ class AbstractMethod(abc.ABC):
     iterates: ClassVar[bool] = False
     """Whether a step solves equations, with as many evaluations as that takes: it gives `Step.status` and
     `Step.evaluations`, reads the device, and cannot be compiled."""
+    compiles: ClassVar[bool] = True
+    """Whether every step is the same operations on tensors, which can be compiled."""
 
     def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "AbstractMethod":
         """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state; None on a grid."""

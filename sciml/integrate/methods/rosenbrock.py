@@ -44,6 +44,7 @@ class AbstractRosenbrock(AbstractMethod):
     structure: AbstractStructure
     has_error: ClassVar[bool] = True
     has_dense: ClassVar[bool] = True
+    compiles: ClassVar[bool] = False
     _sums: ClassVar[tuple[Rows, ...]]
     _ends: ClassVar[Rows]
 

@@ -19,7 +19,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK, check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -92,6 +92,11 @@ class StepDoubling(AbstractMethod):
     def iterates(self) -> bool:  # type: ignore[override]
         """Whether the method does."""
         return self.method.iterates
+
+    @property
+    def compiles(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.compiles
 
     def tuned(self, tolerances: Any) -> "StepDoubling":
         """See `AbstractMethod.tuned`."""
@@ -176,8 +181,8 @@ def _time(t: Time, y: Flat) -> Tensor:
     """Time as fields take it."""
     leaf = first_leaf(y)
     if isinstance(t, Tensor):
-        return t.to(leaf.dtype.to_real())
-    return torch.full((), t, dtype=leaf.dtype.to_real(), device=leaf.device)
+        return t.to(real_dtype(leaf))
+    return torch.full((), t, dtype=real_dtype(leaf), device=leaf.device)
 
 
 def _beside_times(theta: Tensor, values: Tensor) -> Tensor:
@@ -188,10 +193,10 @@ def _beside_times(theta: Tensor, values: Tensor) -> Tensor:
 def _hermite(nodes: tuple[Tensor, ...], dt: Time, theta: Tensor) -> Tensor:
     """The polynomial of degree 5 with states and slopes of the nodes at theta = 0, 1/2, 1."""
     y0, middle, y1, *slopes = (node.unsqueeze(1) for node in nodes)
-    s = _beside_times(theta, y0).to(y0.dtype.to_real())
+    s = _beside_times(theta, y0).to(real_dtype(y0))
     h = dt
     if isinstance(dt, Tensor):
-        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(y0.dtype.to_real())
+        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(real_dtype(y0))
     left, right, centre = s.square(), (1 - s).square(), (1 - 2 * s).square()
     inside = 16 * left * right
     at_end = left * centre * (7 - 6 * s)
