@@ -104,7 +104,7 @@ def test_order_is_as_stated(method, problem):
 
 @METHOD
 def test_orders_of_states_and_dense_output_on_unequal_steps(method):
-    exact, counts = PROBLEMS["non_autonomous"], [16, 32, 64, 128] if method.order > 2 else [64, 128, 256]
+    exact, counts = PROBLEMS["non_autonomous"], [64, 128, 256]
     found = {n: errors(method, exact, unequal(exact, n), dense=True) for n in counts}
     for name, expected in (("end", method.order), ("dense", min(method.order, method.dense_order + 1))):
         order = order_table(f"{name_of(method)}, {name}", lambda n, name=name: found[n][name], counts)

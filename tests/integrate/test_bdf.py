@@ -178,8 +178,9 @@ def test_error_follows_the_tolerance(method):
         y1 = solve(ODE(problem.f), method, problem.at(problem.t0), problem.t0, problem.t1, control=control).ys
         found.append(float((y1 - problem.at(problem.t1)).abs().max()))
     print(found)
-    assert found[0] > found[1] > found[2]
-    assert found[2] < 100 * 1e-7
+    # Errors of steps are held at the tolerance, so that those of the solve fall with its power k / (k + 1).
+    assert math.log(found[0] / found[2]) / math.log(1e4) > 0.7
+    assert found[2] < (100 * 1e-7 if method.variable_order else 1e-4)
 
 
 @METHOD
