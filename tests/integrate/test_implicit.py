@@ -1,5 +1,6 @@
 """What implicit methods share: Jacobians and systems, Newton's iteration per sample, gradients, failures, refusals."""
 
+import inspect
 import math
 from typing import Any
 
@@ -134,11 +135,11 @@ def test_structures_solve_a_stiff_problem_alike():
         return 33**2 * (p[:, 2:] - 2 * y + p[:, :-2]) - y**3
 
     found = [
-        solve(ODE(heat), Kvaerno5(Newton(structure)), y0, 0.0, 0.1, control=PID(rtol=1e-9, atol=1e-11)).ys
+        solve(ODE(heat), Kvaerno5(Newton(structure)), y0, 0.0, 0.1, control=PID(rtol=1e-6, atol=1e-8)).ys
         for structure in (Dense(), Banded(1, 1), Krylov(restart=32), Auto(above=8))
     ]
     for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(other, found[0], rtol=1e-5, atol=1e-8)
 
 
 def test_fourier_serves_the_implicit_part_of_a_split():
@@ -405,12 +406,12 @@ def test_jumps_start_anew():
 def test_groups_and_directions():
     y0 = torch.tensor([[1.0, 0.2], [0.5, 0.1], [0.2, 0.9]])
     field = ODE(stiff(torch.tensor([1.0, 1e3, 1e4])))
-    control = PID(rtol=1e-8, atol=1e-10)
+    control = PID(rtol=1e-6, atol=1e-8)
     wanted = solve(field, Kvaerno5(), y0, 0.0, 1.0, control=control).ys
-    groups = PID(rtol=1e-8, atol=1e-10, groups=torch.tensor([0, 1, 0]))
-    torch.testing.assert_close(solve(field, Kvaerno5(), y0, 0.0, 1.0, control=groups).ys, wanted, rtol=1e-5, atol=1e-7)
-    joint = PID(rtol=1e-8, atol=1e-10, per_sample=False)
-    torch.testing.assert_close(solve(field, Kvaerno5(), y0, 0.0, 1.0, control=joint).ys, wanted, rtol=1e-5, atol=1e-7)
+    groups = PID(rtol=1e-6, atol=1e-8, groups=torch.tensor([0, 1, 0]))
+    torch.testing.assert_close(solve(field, Kvaerno5(), y0, 0.0, 1.0, control=groups).ys, wanted, rtol=1e-4, atol=1e-6)
+    joint = PID(rtol=1e-6, atol=1e-8, per_sample=False)
+    torch.testing.assert_close(solve(field, Kvaerno5(), y0, 0.0, 1.0, control=joint).ys, wanted, rtol=1e-4, atol=1e-6)
     backwards = ODE(lambda t, y: -stiff(torch.tensor([1.0, 1e3, 1e4]))(-t, y))
     turned = solve(backwards, Kvaerno5(), y0, 0.0, -1.0, control=control).ys
     torch.testing.assert_close(turned, wanted, rtol=1e-9, atol=1e-9)
@@ -458,7 +459,7 @@ def test_explicit_methods_on_stiff_problems_are_told_so():
 
 def test_compiling_is_refused_by_name():
     for method in (Kvaerno5(), StepDoubling(BackwardEuler())):
-        with pytest.raises(CompileError, match=rf"got {type(method).__name__}, which iterates"):
+        with pytest.raises(CompileError, match=rf"the same operations, got {type(method).__name__}"):
             solve(ODE(robertson), method, torch.rand(1, 3), 0.0, 1.0, compile=True)
 
 
@@ -472,7 +473,7 @@ def test_what_cannot_be_done_is_refused():
     with pytest.raises(TypeError, match=r"KenCarp4 steps ODE\(f\) terms, got SemiLinear"):
         solve(SemiLinear(-1.0, robertson), KenCarp4(), y0, 0.0, 1.0)
     with pytest.raises(TypeError, match="`implicit` must be a function or a module, got a float"):
-        Split(robertson, 1.0)  # type: ignore[arg-type]
+        inspect.unwrap(Split.__init__)(object.__new__(Split), robertson, 1.0)  # without the hook
     with pytest.raises(TypeError, match="Reversibly needs a method whose steps are the same operations"):
         Reversibly(Kvaerno5())
     with pytest.raises(ValueError, match="cannot be taken under torch.vmap"):
@@ -503,7 +504,7 @@ def test_structures_refuse_what_they_are_not_made_for():
 
 def test_newton_refuses_what_makes_no_sense():
     with pytest.raises(TypeError, match="`structure` must be an object"):
-        Newton(Dense)  # type: ignore[arg-type]
+        inspect.unwrap(Newton.__init__)(object.__new__(Newton), Dense)  # without the hook
     with pytest.raises(ValueError, match="`iterations` must be"):
         Newton(iterations=0)
     with pytest.raises(ValueError, match="`kappa` must be"):
