@@ -287,6 +287,28 @@ def test_infinite_cotangents_give_nan_and_no_error(gradient):
     assert all(g.isnan().all() for g in got[1:])
 
 
+class Rates(nn.Module):
+    """y' = -k y with a number k."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.k = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.k * y
+
+
+@pytest.mark.parametrize("control", [Fixed(n=40), TIGHT, JOINT], ids=["fixed", "per sample", "joint"])
+@each_adjoint
+def test_parameters_without_axes(gradient, control):
+    f, c = Rates(), torch.tensor(0.25, requires_grad=True)
+    term, y0 = ODE(lambda t, y: f(t, y) - c * y), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    y1 = solve(term, Dopri5(), y0, 0.0, 1.0, control=control, gradient=gradient, params=(c,)).ys
+    found = torch.autograd.grad(y1.sum(), [f.k, c])
+    assert all(g.shape == () for g in found)
+    assert_close(found, [torch.tensor(-10.0 * math.exp(-0.75))] * 2, 1e-6)
+
+
 def test_backward_failure_is_reported():
     f = Pole()
     y1 = solve(
