@@ -133,8 +133,9 @@ def leaves(output: Tensor) -> list[Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.append(variable)
         todo.extend(n for n, _ in node.next_functions)
     return found
 
