@@ -15,6 +15,7 @@ from sciml.integrate.adaptive import Attempt
 from sciml.integrate.clock import Clock
 from sciml.integrate.events.cut import Cut
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
+from sciml.integrate.initial import initial_states
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.terms import AbstractTerm
 from sciml.integrate.transforms import is_differentiated
@@ -116,8 +117,8 @@ class TimesOutput(AbstractOutput):
         assert not isinstance(record.before, Tensor) and not isinstance(record.after, Tensor)
         if not self.pieces:
             self.passed = bisect.bisect_right(self.numbers, record.before)
-            count = self.passed
-            self.pieces.append(map_leaves(lambda y: y.unsqueeze(1).expand(-1, count, *y.shape[1:]), self.y0))
+            tau = self.tau[: self.passed]
+            self.pieces.append(initial_states(self.term, self.clock, tau, self.tau0, self.y0))
         low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
         if low < high:
             record.dense = _prepared(self.method, self.term, record)
@@ -128,9 +129,10 @@ class TimesOutput(AbstractOutput):
     def _begin(self) -> None:
         """A column per time: the initial state where it is wanted, else nothing yet."""
         started = _started(self.clock, self.tau, self.tau0)
+        first = initial_states(self.term, self.clock, self.tau, self.tau0, self.y0)
         for j in range(self.tau.shape[-1]):
-            hit = started[:, j]
-            self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), self.y0))
+            y, hit = map_leaves(lambda y, j=j: y[:, j], first), started[:, j]
+            self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), y))
 
     def _flush(self) -> None:
         window, self.window = self.window, []

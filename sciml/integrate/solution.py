@@ -107,8 +107,10 @@ class Solution:
         ys: the states that were kept; see `SaveAt`.
         stats: counts per sample.
         result: one `Result` code per sample. A failed sample is frozen at its last state known to be finite; its
-            batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
-            fixed grid.
+            batch-mates are not affected. Where gradients are recorded, states of a sample that became NaN or whose
+            equations could not be solved have none (with `throw=False`): the solve is made once more with a good
+            sample in its place. So gradients of what all share, e.g. of parameters, are those of the others, unless
+            the field fails for any state in that row, as with a row per sample of its own, or there are events.
         dense: the function behind `solution(t)`, or None.
         events: an `Events`: what happened, and which samples an event ended before t1 (a success); None in a solve
             without events.

@@ -16,6 +16,7 @@ from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.problem import Problem
+from sciml.integrate.rescue import rescued
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import AbstractTerm
@@ -67,7 +68,7 @@ def solve(
         The states that were kept, with counts and a result code per sample. With adaptive steps, a sample that fails is
         frozen at its last accepted state. On a fixed grid samples are checked for non-finite values at every kept time
         and every 16 steps; one that fails is frozen at its last checked state. A fixed grid never waits for the device
-        inside the loop, and reads it once at the end if `throw`.
+        inside the loop, and reads it once at the end if `throw` or if gradients are recorded.
 
     Raises:
         ValueError, TypeError: for arguments that cannot work, before the first step.
@@ -93,6 +94,8 @@ def solve(
     else:
         solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
         solution = solver.solve(problem)
+        if not throw and solver is not method:
+            solution = rescued(problem, solver.solve, solution)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
         _raise_failure(solution.result, *problem.stopped, problem.y0)
     return solution

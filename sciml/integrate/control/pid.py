@@ -50,7 +50,9 @@ class PID(AbstractControl):
         norm: a norm of the scaled error instead of the root mean square: called with the error in units of the
             tolerance, in the structure of the state, it gives a 0-D tensor (joint steps only).
         compact: once half of the samples are finished, go on with the others only, if the field gives the same for
-            them alone. Switch off for results that are bitwise independent of when batch-mates finish.
+            them alone and holds nothing for each sample: it reaches no tensor or array with an axis of the length of
+            the batch or more, but for the weights of torch's own layers. Switch off for results that are bitwise
+            independent of when batch-mates finish.
 
     Raises:
         TypeError: if `groups` does not hold integers.

@@ -256,7 +256,7 @@ class Task:
         marks = [self.start, *self.times]
         for k in reversed(range(len(self.times))):
             start, length = marks[k + 1], marks[k] - marks[k + 1]
-            empty = not isinstance(length, Tensor) and length == 0.0
+            empty = not bool(length.any()) if isinstance(length, Tensor) else length == 0.0
             yield k, None if empty else Segment(start, length)
 
     def run(self, reverse: AbstractReverse | None, solution: Solution) -> Solution:
