@@ -14,10 +14,11 @@ class SaveAt:
     """Which times to keep. Several at once give a dict with the keys `t0`, `t1`, `ts`, `steps`.
 
     Args:
-        t0: keep the initial state, (batch, *state).
+        t0: keep a copy of the initial state, (batch, *state).
         t1: keep the final state, (batch, *state).
         ts: keep these times, (batch, time, *state): (time,), or (batch, time) for times of each sample's own, in the
-            direction of time. Between steps the dense output serves; a method without one keeps grid points only.
+            direction of time; a time that is given twice is kept twice. Between steps the dense output serves; a
+            method without one keeps grid points only.
         every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded. Samples
             with steps of their own are padded to the longest with NaN, times too.
         dense: make the solution callable at any time.
