@@ -94,7 +94,7 @@ def solve(
         solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
         solution = solver.solve(problem)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
-        _raise_failure(solution.result, *problem.stopped, problem.y0)
+        _raise_failure(solution.result, *problem.stopped, problem.t0, problem.y0)
     return solution
 
 
@@ -142,9 +142,10 @@ def _check_events(gradient: Any, compile: bool, executor: Any) -> None:
         )
 
 
-def _raise_failure(result: Tensor, step: Tensor, when: Tensor, y0: Flat) -> None:
+def _raise_failure(result: Tensor, step: Tensor, when: Tensor, t0: float | Tensor, y0: Flat) -> None:
     samples = (result != Result.SUCCESS).nonzero()[:, 0].tolist()
-    first = min(samples, key=lambda sample: int(step[sample]))
+    passed = (when.detach() - torch.as_tensor(t0).detach().to(when.device)).abs().tolist()
+    first = min(samples, key=lambda sample: passed[sample])
     which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
     if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(y0)):
         raise SolveError(

@@ -58,6 +58,8 @@ class AbstractMethod(abc.ABC):
     iterates: ClassVar[bool] = False
     """Whether a step solves equations, with as many evaluations as that takes: it gives `Step.status` and
     `Step.evaluations`, reads the device, and cannot be compiled."""
+    counts: ClassVar[bool] = False
+    """Whether steps differ in their evaluations and give `Step.evaluations`, as those do that iterate."""
 
     def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "AbstractMethod":
         """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state; None on a grid."""

@@ -97,6 +97,7 @@ class AbstractBDF(AbstractMethod):
     has_error: ClassVar[bool] = True
     has_dense: ClassVar[bool] = True
     iterates: ClassVar[bool] = True
+    counts: ClassVar[bool] = True
 
     @property
     def error_order(self) -> int:  # type: ignore[override]

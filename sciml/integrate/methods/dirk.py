@@ -55,6 +55,7 @@ class AbstractDIRK(AbstractMethod):
     tableau: ClassVar[DIRKTableau]
     newton: Newton
     iterates = True
+    counts = True
     _predictors: ClassVar[tuple[tuple[float, tuple[tuple[int, float], ...]], ...]]
 
     def __init_subclass__(cls) -> None:

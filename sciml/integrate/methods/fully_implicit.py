@@ -93,6 +93,7 @@ class AbstractFullyImplicit(AbstractMethod):
     tableau: ClassVar[CollocationTableau]
     newton: Newton
     iterates: ClassVar[bool] = True
+    counts: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         tableau = cls.tableau
