@@ -1,6 +1,5 @@
 """A checked call of `solve`, and how it is carried out without a thought for gradients."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -18,6 +17,7 @@ from sciml.integrate.contract import (
     check_ends,
     check_state,
     check_steps,
+    checked_params,
     checked_time,
     chosen_control,
     of_groups,
@@ -69,15 +69,16 @@ class Problem:
         term: AbstractTerm,
         method: Any,
         y0: State,
-        t0: float | Tensor,
-        t1: float | Tensor,
+        t0: Any,
+        t1: Any,
         control: AbstractControl | None,
         save: SaveAt | None,
-        params: Sequence[Tensor],
+        params: Any,
         max_steps: int,
         executor: AbstractExecutor | None,
         compile: bool,
     ) -> "Problem":
+        """Check what `solve` was given."""
         control = chosen_control(method, control)
         batch = batch_size("y0", y0)
         if batch == 0:
@@ -97,7 +98,9 @@ class Problem:
         check_whole("max_steps", max_steps, 1)
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         saved = save or SaveAt(t1=True)
-        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, executor)
+        return Problem(
+            term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
+        )
 
     @property
     def device(self) -> torch.device:
