@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
+from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
@@ -117,7 +117,7 @@ def _spoilt(records: list[tuple[Attempt, Tensor, Tensor]]) -> Tensor:
 
 def out_of_steps(walk: Walk) -> Walk:
     """The walk with those still running marked as failed."""
-    return walk._replace(result=torch.where(walk.result == RUNNING, int(Result.MAX_STEPS), walk.result))
+    return walk._replace(result=torch.where(walk.result < 0, int(Result.MAX_STEPS), walk.result))
 
 
 class _Compaction:

@@ -61,7 +61,7 @@ class FixedLoop:
         leaf = first_leaf(y)
         failed = torch.full((len(leaf),), -1, device=leaf.device)
         result = torch.zeros_like(failed)
-        evaluations = torch.zeros_like(failed) if self.method.iterates else None
+        evaluations = torch.zeros_like(failed) if self.method.counts else None
         times: list[Time] = [beside(t, leaf) if isinstance(t, Tensor) else t for t in self.times]
         carry = self.method.init(self.term, times[0], y)
         if 0 in self.wanted:
@@ -86,7 +86,7 @@ class FixedLoop:
                 failed = torch.where(lost, i, failed)
                 result = torch.where(lost, int(Result.NON_FINITE), result)
                 # What solves equations was frozen above, at the step where it failed.
-                y = checked = freeze(failed >= 0 if evaluations is None else lost, checked, y)
+                y = checked = freeze(lost if self.method.iterates else failed >= 0, checked, y)
             if i in self.wanted:
                 self.keep(i, times[i], y)
         return Walked(y, failed, result, evaluations)

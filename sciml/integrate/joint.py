@@ -37,6 +37,7 @@ class JointWalk:
         self.tau, self.h, self.y, self.carry = float(walk.tau), float(walk.h), walk.y, walk.carry
         self.tried = self.accepted = 0
         self.last, self.result, self.counted = 0.0, RUNNING, walk.counted
+        self.spoilt = False  # whether the last attempt was not finite
         self.end = float(self.stepping.end)
         self.sign = float(self.stepping.clock.sign)
         self.marks = (
@@ -70,8 +71,8 @@ class JointWalk:
             ratio = stepping.ratio(step.error, y0, step.y).item()  # type: ignore[arg-type]
         status = 0 if step.status is None else int(step.status.max())
         moved = self._judge(math.inf if status else ratio, dt, reach, status)
-        if step.evaluations is not None:
-            self.counted = (self.counted[0] + step.evaluations,)
+        if self.counted:
+            self.counted = (self.counted[0] + stepping.evaluations_of(step),)
         if moved:
             self.y, self.carry, self.last = step.y, step.carry, dt
             self.tau = resume if reach else tau1
@@ -80,6 +81,7 @@ class JointWalk:
                 self.marks.pop()
             if reach and jump:
                 self.carry = stepping.method.init(stepping.term, self.sign * self.tau, self.y)
+                self.counted = (self.counted[0] + int(stepping.method.reuses_last),)
             if self.tau >= self.end:
                 self.result = int(Result.SUCCESS)
         self.tried += 1
@@ -131,8 +133,9 @@ class JointWalk:
         elif not accept and h < control.dt_min:
             stuck = True
         self.h = h
+        spoilt, self.spoilt = self.spoilt, not finite and not status
         if stuck:
-            self.result = status or int(Result.STEP_TOO_SMALL if finite else Result.NON_FINITE)
+            self.result = status or int(Result.STEP_TOO_SMALL if finite and not spoilt else Result.NON_FINITE)
             return False
         if accept and control.remembers:
             self.memory = (max(ratio, 1e-10), self.memory[0])

@@ -1,6 +1,5 @@
 """A checked call of `solve`, and how it is carried out without a thought for gradients."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -18,6 +17,7 @@ from sciml.integrate.contract import (
     check_ends,
     check_state,
     check_steps,
+    checked_params,
     checked_time,
     chosen_control,
     of_groups,
@@ -36,7 +36,7 @@ from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
 from sciml.integrate.terms import ODE, AbstractTerm, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
-from sciml.integrate.wanted import wanted_times
+from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
 
 _WATCHED = 4
@@ -69,15 +69,16 @@ class Problem:
         term: AbstractTerm,
         method: Any,
         y0: State,
-        t0: float | Tensor,
-        t1: float | Tensor,
+        t0: Any,
+        t1: Any,
         control: AbstractControl | None,
         save: SaveAt | None,
-        params: Sequence[Tensor],
+        params: Any,
         max_steps: int,
         executor: AbstractExecutor | None,
         compile: bool,
     ) -> "Problem":
+        """Check what `solve` was given."""
         control = chosen_control(method, control)
         batch = batch_size("y0", y0)
         if batch == 0:
@@ -97,7 +98,9 @@ class Problem:
         check_whole("max_steps", max_steps, 1)
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         saved = save or SaveAt(t1=True)
-        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, executor)
+        return Problem(
+            term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
+        )
 
     @property
     def device(self) -> torch.device:
@@ -124,10 +127,7 @@ class Problem:
         clock, wanted = self._fixed_clock(times, batch), self.save.ts
         recorder, at_times, dense = Recorder(), None, None
         if wanted is not None and not plan.ts_steps:
-            tau = wanted.to(self.device, torch.float64)
-            if isinstance(clock.sign, Tensor):
-                tau = tau.expand(batch, -1)
-            tau = clock.turned_rows(tau)
+            tau = wanted_on_grid(wanted.to(self.device), clock, times)
             at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._time(times[0])), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
@@ -322,7 +322,8 @@ class Problem:
         return Solution(*unwrapped(ts, ys), stats, rows(walk.result), dense)  # type: ignore[arg-type]
 
     def _viewed(self, t: Tensor, y: Flat) -> Any:
-        """A state as the user wants it kept."""
+        """A state as the user wants it kept; a copy, which keeps the gradient, where it is still the user's own."""
+        y = map_leaves(lambda leaf, own: leaf.clone() if leaf is own else leaf, y, self.y0)
         state = restore(y, self.structure)
         return state if self.save.fn is None else self.save.fn(t.to(first_leaf(y).dtype.to_real()), state)
 

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_ORDER = ("t0", "t1", "ts", "steps")
+"""Of outputs, where several were kept."""
+
 
 @final
 class Result(enum.IntEnum):
@@ -140,7 +143,10 @@ class Solution:
 
 
 def unwrapped(ts: dict[str, Any], ys: dict[str, Any]) -> tuple[Any, Any]:
-    """A single output stands for itself."""
-    if not ys:
+    """A single output stands for itself; several come in one order, however they were made."""
+    names = [name for name in _ORDER if name in ys]
+    if not names:
         return None, None
-    return (next(iter(ts.values())), next(iter(ys.values()))) if len(ys) == 1 else (ts, ys)
+    if len(names) == 1:
+        return ts[names[0]], ys[names[0]]
+    return {name: ts[name] for name in names}, {name: ys[name] for name in names}

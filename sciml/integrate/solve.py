@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
+from sciml.integrate.contract import kind_of
 from sciml.integrate.control import PID, AbstractControl
 from sciml.integrate.events.event import Event, checked_events
 from sciml.integrate.events.run import solve_with_events
@@ -75,7 +76,7 @@ def solve(
         CompileError: if `compile` is set and the field cannot be compiled.
         SolveError: if a sample fails and `throw` is set.
     """
-    _check_kinds(term, method, control, save, gradient)
+    _check_kinds(term, method, control, save, gradient, executor)
     if isinstance(method, AbstractBackend):
         given = {
             "gradient": gradient is not None,
@@ -97,29 +98,25 @@ def solve(
         if not throw and solver is not method:
             solution = rescued(problem, solver.solve, solution)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
-        _raise_failure(solution.result, *problem.stopped, problem.y0)
+        _raise_failure(solution.result, *problem.stopped, problem.t0, problem.y0)
     return solution
 
 
-def _check_kinds(term: Any, method: Any, control: Any, save: Any, gradient: Any) -> None:
+def _check_kinds(term: Any, method: Any, control: Any, save: Any, gradient: Any, executor: Any) -> None:
     """Raise for arguments of the wrong kind, with the usual mistake in mind."""
     if not isinstance(term, AbstractTerm):
         remedy = "Wrap it: ODE(f)." if callable(term) and not isinstance(term, type) else "Give e.g. ODE(f)."
-        raise TypeError(f"`term` must be a term, got a {_kind(term)}. {remedy}")
+        raise TypeError(f"`term` must be a term, got a {kind_of(term)}. {remedy}")
     kinds = {
         "method": (method, (AbstractMethod, AbstractBackend), "Tsit5()"),
         "control": (control, (AbstractControl, type(None)), "PID(rtol=1e-6) or Fixed(n=100)"),
         "save": (save, (SaveAt, type(None)), "SaveAt(ts=times)"),
         "gradient": (gradient, (AbstractGradient, type(None)), "Checkpoint()"),
+        "executor": (executor, (AbstractExecutor, type(None)), "Eager(), or leave it out"),
     }
     for name, (value, wanted, example) in kinds.items():
         if not isinstance(value, wanted):
-            raise TypeError(f"`{name}` must be an object, got {_kind(value)}. Give e.g. {example}.")
-
-
-def _kind(value: Any) -> str:
-    """What was given, in words."""
-    return f"the class {value.__name__} itself" if isinstance(value, type) else f"{type(value).__name__} {value!r}"[:80]
+            raise TypeError(f"`{name}` must be an object, got {kind_of(value)}. Give e.g. {example}.")
 
 
 def _check_backend(method: AbstractBackend, given: list[str]) -> None:
@@ -145,9 +142,10 @@ def _check_events(gradient: Any, compile: bool, executor: Any) -> None:
         )
 
 
-def _raise_failure(result: Tensor, step: Tensor, when: Tensor, y0: Flat) -> None:
+def _raise_failure(result: Tensor, step: Tensor, when: Tensor, t0: float | Tensor, y0: Flat) -> None:
     samples = (result != Result.SUCCESS).nonzero()[:, 0].tolist()
-    first = min(samples, key=lambda sample: int(step[sample]))
+    passed = (when.detach() - torch.as_tensor(t0).detach().to(when.device)).abs().tolist()
+    first = min(samples, key=lambda sample: passed[sample])
     which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
     if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(y0)):
         raise SolveError(

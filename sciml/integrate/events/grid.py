@@ -50,7 +50,7 @@ class GridStepping:
         carry = self.method.init(self.term, self.clock.time(tau0, y0), y0)
         zero = torch.zeros(self.clock.shape, dtype=torch.int64, device=tau0.device)
         h = (self.grid[:, 1] - self.grid[:, 0]).detach().expand(self.clock.shape)
-        counted = (zero,) if self.method.iterates else ()
+        counted = (zero,) if self.method.counts else ()
         return Walk(tau0, h, y0, carry, (), zero, zero, torch.zeros_like(h), zero, zero + RUNNING, counted)
 
     def attempt(self, walk: Walk, *, all_running: bool = False, host: bool = False) -> tuple[Walk, Attempt]:

@@ -14,14 +14,14 @@ from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID, Clip, Fixed, Times
 from sciml.integrate.executors import Chunks
 from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS
-from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, map_rows, restore
+from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, map_rows
 from sciml.integrate.gradient.captured import Captured, random_state, uncached_autocast
 from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, StepLog, pick_rows, pick_times
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Result, Solution, unwrapped
-from sciml.integrate.wanted import wanted_times
+from sciml.integrate.wanted import wanted_on_grid, wanted_times
 
 
 @final
@@ -63,7 +63,7 @@ class Job:
             plan = GridPlan.make(save, grid, problem.method, problem.structure)
             clock = problem._fixed_clock(grid, batch)
             if save.ts is not None and not plan.ts_steps:
-                wanted = save.ts.to(problem.device, torch.float64)
+                wanted = clock.turned_rows(wanted_on_grid(save.ts.to(problem.device), clock, grid))
             times: tuple[Tensor, ...] = (grid,) if isinstance(grid, Tensor) else ()
         else:
             pid = control.inner if isinstance(control, Clip) else control
@@ -170,8 +170,6 @@ class Job:
 
     def _at(self, t: float | Tensor, y: Flat) -> Any:
         leaf = first_leaf(y)
-        if self.problem.save.fn is None:
-            return restore(y, self.problem.structure)
         return self.problem._viewed(beside(torch.as_tensor(t, dtype=torch.float64, device=leaf.device), leaf), y)
 
 

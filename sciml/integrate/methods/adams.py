@@ -64,7 +64,7 @@ class AbstractAdams(AbstractMethod):
     """An explicit Adams method. A final subclass has the field `order` and says whether it corrects.
 
     Where samples have times of their own, the steps of the start (and no others) read the device once each, to see
-    whether any sample needs them. `Stats.evaluations` counts them like any other step.
+    whether any sample needs them. `Stats.evaluations` counts what the sample needed, more in steps of the start.
     """
 
     corrects: ClassVar[bool]
@@ -78,6 +78,11 @@ class AbstractAdams(AbstractMethod):
     def stages(self) -> int:  # type: ignore[override]
         """Evaluations per step, with the one that the step before made."""
         return 3 if self.corrects else 2
+
+    @property
+    def counts(self) -> bool:  # type: ignore[override]
+        """Whether there are steps of the start, which need more evaluations than the others."""
+        return self._points > 1
 
     @property
     def error_order(self) -> int:  # type: ignore[override]
@@ -126,7 +131,7 @@ class AbstractAdams(AbstractMethod):
                 error = map_leaves(lambda d: _size(dt, d) * _row(g[:, m] - g[:, m - 1], d) * d, new)
         first_y = first_error = None
         if starting is not False:
-            first_y, first_error = _extrapolated(field, t0, dt, y, self.slope(carry), self.order // 2 + 1)
+            first_y, first_error = _extrapolated(field, t0, dt, y, self.slope(carry), _columns(self.order))
             y1 = _choose(starting, first_y, y1)
         f1 = field(end, y1)
         if not self.corrects or error is None:
@@ -137,7 +142,15 @@ class AbstractAdams(AbstractMethod):
         terms = map_leaves(lambda terms, d: torch.cat([terms, d.unsqueeze(1)], dim=1), known, new)
         past = torch.cat([h[:, None], carry.past[:, :-1]], dim=1) if m > 1 else carry.past
         after = _Carry(map_leaves(_differences, f1, known), past, pending)
-        return Step(y1, error, _Dense(terms, carry, starting), after, None)
+        evaluations = self._evaluations(starting, h) if self.counts else None
+        return Step(y1, error, _Dense(terms, carry, starting), after, None, evaluations)
+
+    def _evaluations(self, starting: bool | Tensor, h: Tensor) -> Tensor:
+        """What each sample needed, (batch,): in the start 1 + 3 + 5 + ... of the substeps, and the slope at the end."""
+        first, usual = _columns(self.order) ** 2 + 1, self.stages - 1
+        if isinstance(starting, bool):
+            return torch.full(h.shape, first if starting else usual, device=h.device)
+        return torch.where(starting, first, usual)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """y0, the terms of the slope, and their polynomials of theta; see `AbstractMethod.prepare_dense`."""
@@ -171,7 +184,7 @@ class AbstractAdams(AbstractMethod):
         slopes = [first]
         for i in range(1, m - 1):
             part = dt * (i / (m - 1))
-            y, _ = _extrapolated(field, t0, part, y0, first, self.order // 2 + 1)
+            y, _ = _extrapolated(field, t0, part, y0, first, _columns(self.order))
             slopes.append(field(_time(t0 + part, first_leaf(y0)), y))
         slopes.append(self.slope(step.carry))
         table = torch.tensor(_integrals(m), dtype=torch.float64, device=first_leaf(y0).device)
@@ -229,6 +242,11 @@ class Adams(AbstractAdams):
 
     def __post_init__(self) -> None:
         _check_order("Adams", self.order, 2, 12)
+
+
+def _columns(order: int) -> int:
+    """Columns of the extrapolation that starts a method, for an order above its own."""
+    return order // 2 + 1
 
 
 def _check_order(name: str, order: int, low: int, high: int) -> None:

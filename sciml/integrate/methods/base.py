@@ -60,6 +60,8 @@ class AbstractMethod(abc.ABC):
     `Step.evaluations`, reads the device, and cannot be compiled."""
     compiles: ClassVar[bool] = True
     """Whether every step is the same operations on tensors, which can be compiled."""
+    counts: ClassVar[bool] = False
+    """Whether steps differ in their evaluations and give `Step.evaluations`, as those do that iterate."""
 
     def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "AbstractMethod":
         """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state; None on a grid."""

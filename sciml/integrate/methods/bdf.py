@@ -98,6 +98,7 @@ class AbstractBDF(AbstractMethod):
     has_dense: ClassVar[bool] = True
     iterates: ClassVar[bool] = True
     compiles: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
 
     @property
     def error_order(self) -> int:  # type: ignore[override]

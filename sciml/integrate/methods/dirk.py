@@ -56,6 +56,7 @@ class AbstractDIRK(AbstractMethod):
     newton: Newton
     iterates = True
     compiles = False
+    counts = True
     _predictors: ClassVar[tuple[tuple[float, tuple[tuple[int, float], ...]], ...]]
 
     def __init_subclass__(cls) -> None:

@@ -94,6 +94,7 @@ class AbstractFullyImplicit(AbstractMethod):
     newton: Newton
     iterates: ClassVar[bool] = True
     compiles: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         tableau = cls.tableau

@@ -98,6 +98,11 @@ class StepDoubling(AbstractMethod):
         """Whether the method does."""
         return self.method.compiles
 
+    @property
+    def counts(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.counts
+
     def tuned(self, tolerances: Any) -> "StepDoubling":
         """See `AbstractMethod.tuned`."""
         return replace(self, method=self.method.tuned(tolerances))
@@ -126,9 +131,10 @@ class StepDoubling(AbstractMethod):
         scale = 1.0 / (2**method.order - 1)
         error = map_leaves(lambda fine, coarse: (fine - coarse) * scale, end.y, whole.y)
         status = evaluations = None
+        parts = (whole, half, end)
         if method.iterates:
-            parts = (whole, half, end)
             status = torch.stack([part.status for part in parts]).amax(dim=0)  # type: ignore[misc]
+        if method.counts:
             evaluations = torch.stack([part.evaluations for part in parts]).sum(dim=0)  # type: ignore[misc]
         return Step(end.y, error, (carry, half, end), end.carry, status, evaluations)
 
