@@ -1,5 +1,7 @@
 """Tangents through implicit methods: in forward mode, by `torch.func`, and the same as gradients in reverse."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.autograd import forward_ad
@@ -40,6 +42,7 @@ def test_tangents_are_those_of_reverse_mode(method):
     for gradient in (Forward(), Direct()):
         with forward_ad.dual_level():
             tangent = forward_ad.unpack_dual(run(method, forward_ad.make_dual(W, DIRECTION), gradient)).tangent
+        assert tangent is not None
         assert float((tangent * cotangent).sum()) == pytest.approx(expected, rel=1e-9)
-    _, tangent = torch.func.jvp(lambda w: run(method, w), (W,), (DIRECTION,))
+    tangent: Any = torch.func.jvp(lambda w: run(method, w), (W,), (DIRECTION,))[1]
     assert float((tangent * cotangent).sum()) == pytest.approx(expected, rel=1e-9)
