@@ -32,10 +32,10 @@ def rescued(problem: Problem, solve: Callable[[Problem], Solution], solution: So
         solve: how.
         solution: what came of it.
     """
-    if not is_recording() or is_mapped(solution.result) or solution.events is not None:
+    if not _is_recorded(solution) or is_mapped(solution.result) or solution.events is not None:
         return solution
     lost, good = torch.isin(solution.result, solution.result.new_tensor(_LOST)), solution.result == Result.SUCCESS
-    if not bool(lost.any() & good.any()) or not _is_recorded(problem, solution):
+    if not bool(lost.any() & good.any()):
         return solution
     plain = replace(problem, save=replace(problem.save, fn=None))
     first = solution
@@ -46,10 +46,12 @@ def rescued(problem: Problem, solve: Callable[[Problem], Solution], solution: So
     return _merged(problem, (lost, one), solution, first, solve(_without(plain, lost, one)))
 
 
-def _is_recorded(problem: Problem, solution: Solution) -> bool:
+def _is_recorded(solution: Solution) -> bool:
     """Whether something may be differentiated: states, or the function of time."""
+    if not is_recording():
+        return False
     kept = [leaf for leaf in tree_leaves(solution.ys) if isinstance(leaf, Tensor)]
-    return any(map(is_differentiated, kept)) or solution.dense is not None and problem._is_recorded()
+    return any(map(is_differentiated, kept)) or solution.dense is not None
 
 
 def _without(problem: Problem, lost: Tensor, good: int) -> Problem:
