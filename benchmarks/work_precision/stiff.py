@@ -12,6 +12,7 @@ scaled), diffrax under vmap.
 """
 
 import argparse
+import importlib
 import importlib.metadata
 import json
 import math
@@ -241,8 +242,7 @@ def ours_at_once(method: Any, rates: np.ndarray, rtol: float, atol: float) -> np
 def diffrax_at_once(name: str, rates: np.ndarray, rtol: float, atol: float) -> Callable[[], np.ndarray] | None:
     """A compiled solve of all samples under vmap, or None where diffrax is not installed."""
     try:
-        import diffrax
-        import jax
+        diffrax, jax = (importlib.import_module(name) for name in ("diffrax", "jax"))
     except ImportError:
         print("diffrax is not installed and left out; install the extra `peers`.")
         return None
