@@ -104,7 +104,7 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize(
     "control, times",
     [
-        (Fixed(n=20), (0.0, 1.0)),
+        (Fixed(n=20), (torch.zeros(3), 1.0)),
         (Fixed(n=20), (0.0, torch.tensor([1.0, 0.95, 1.0]))),
         (PID(dt0=0.1, dt_max=0.1), (0.0, 1.0)),
         (PID(dt0=0.1, dt_max=0.1), (torch.tensor([0.0, 0.1, 0.05]), torch.tensor([1.0, 0.9, 1.1]))),
