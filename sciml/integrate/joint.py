@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
 
 from sciml.integrate.adaptive import RESOLUTION, RUNNING, STRETCH, Attempt, Stepping, Walk
-from sciml.integrate.flat import Flat
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
@@ -103,18 +101,6 @@ class JointWalk:
             result=result,
             counted=self.counted,
         )
-
-    @torch.no_grad()
-    def _ratio(self, error: Flat, y0: Flat, y1: Flat) -> float:
-        """The norm of an error in units of the tolerance, infinite where it is not finite."""
-        stepping = self.stepping
-        if isinstance(error, Tensor) and stepping.control.norm is None:
-            (rtol, atol), count = stepping.tolerances[0], max(error.numel(), 1)
-            scale = torch.maximum(y0.detach().abs(), y1.detach().abs()).mul_(rtol).add_(atol)  # type: ignore[union-attr]
-            ratio = torch.linalg.vector_norm(error.detach().div(scale)).item() / count**0.5
-        else:
-            ratio = float(stepping.raw_ratio(error, y0, y1))
-        return ratio if math.isfinite(ratio) else math.inf
 
     def _judge(self, ratio: float, dt: float, reach: bool, status: int) -> bool:
         """Choose the next step size; whether the step is accepted."""

@@ -122,7 +122,7 @@ def test_events(solver: str, sign: float) -> None:
             **kwargs,
             **more,
         )
-        assert float(time) == pytest.approx(sign * 1.3862943611, abs=1e-8) and y.shape == (2, 1)
+        assert time.item() == pytest.approx(sign * 1.3862943611, abs=1e-8) and y.shape == (2, 1)
         (slope,) = torch.autograd.grad(time, level)
         assert float(slope) == pytest.approx(-sign * 4, rel=1e-7)
     start, states = ours.odeint(decay, torch.ones(1), T[:2], event_fn=lambda t, y: y - 1.0, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, leaves_of
+from sciml.integrate.flat import Flat, beside, leaves_of
 
 
 @final
@@ -96,3 +96,15 @@ class PackedField:
     def __call__(self, t: Tensor, v: Tensor) -> Tensor:
         packing = self.packing
         return packing.pack(self.field(t, packing.unpack(v)))
+
+
+def size_of(dt: float | Tensor, v: Tensor) -> Any:
+    """The step size as it multiplies rows: a number, 0-D or (batch, 1)."""
+    if not isinstance(dt, Tensor):
+        return dt
+    return beside(dt.reshape(-1), v).to(v.dtype) if dt.ndim else dt.to(v.dtype)
+
+
+def shift_of(h: Any) -> Any:
+    """A step size as a structure takes it: a number, 0-D or (batch,), without its gradient."""
+    return h.detach().reshape(-1 if h.ndim else ()) if isinstance(h, Tensor) else h

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -108,7 +108,7 @@ class AbstractAdams(AbstractMethod):
             return torch.cat([slope.unsqueeze(1), slope.new_zeros(len(slope), m - 1, *slope.shape[1:])], dim=1)
 
         past = torch.zeros(len(leaf), m - 1, dtype=torch.float64, device=leaf.device)
-        return _Carry(map_leaves(alone, field(_time(t0, leaf), y0)), past, m - 1)
+        return _Carry(map_leaves(alone, field(field_time(t0, leaf), y0)), past, m - 1)
 
     def slope(self, carry: _Carry) -> Flat:
         """See `AbstractMethod.slope`."""
@@ -117,7 +117,7 @@ class AbstractAdams(AbstractMethod):
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> Step:
         """One step; see `AbstractMethod.step`."""
         m, field, dt = self._points, term.f, t1 - t0
-        end = _time(t1, first_leaf(y))
+        end = field_time(t1, first_leaf(y))
         h = _per_row(dt, first_leaf(y))
         starting, pending = _starting(carry, t0, h)
         beta, g = _coefficients(h, carry.past)
@@ -185,7 +185,7 @@ class AbstractAdams(AbstractMethod):
         for i in range(1, m - 1):
             part = dt * (i / (m - 1))
             y, _ = _extrapolated(field, t0, part, y0, first, _columns(self.order))
-            slopes.append(field(_time(t0 + part, first_leaf(y0)), y))
+            slopes.append(field(field_time(t0 + part, first_leaf(y0)), y))
         slopes.append(self.slope(step.carry))
         table = torch.tensor(_integrals(m), dtype=torch.float64, device=first_leaf(y0).device)
         whole = table[:m].sum(1)
@@ -330,7 +330,7 @@ def _extrapolated(field: Any, t0: Time, dt: Time, y: Flat, slope: Flat, columns:
     for n, weight, other in zip(counts, best, fewer, strict=True):
         before, now = y, map_leaves(lambda a, k, n=n: a + _size(dt, a) * k / n, y, slope)
         for i in range(1, n):
-            k = field(_time(t0 + dt * (i / n), leaf), now)
+            k = field(field_time(t0 + dt * (i / n), leaf), now)
             before, now = now, map_leaves(lambda a, b, n=n: a + _size(dt, a) * b * (2 / n), before, k)
         moved = map_leaves(torch.sub, now, y)
         change, error = _plus(change, moved, weight), _plus(error, moved, weight - other)
@@ -404,10 +404,3 @@ def _per_row(dt: Time, leaf: Tensor) -> Tensor:
 
 def _safe(h: Tensor) -> Tensor:
     return torch.where(h == 0, 1.0, h)
-
-
-def _time(t: Time, leaf: Tensor) -> Tensor:
-    """Time as fields take it."""
-    if isinstance(t, Tensor):
-        return t.to(leaf.dtype.to_real())
-    return torch.full((), t, dtype=leaf.dtype.to_real(), device=leaf.device)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
 from sciml.integrate.implicit import Newton, PackedField, Packing, implicitly
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
@@ -35,7 +35,7 @@ from sciml.integrate.methods.bdf_formulas import (
     up_to,
 )
 from sciml.integrate.methods.rodas5p import Rodas5P
-from sciml.integrate.methods.rosenbrock import field_time, states_at
+from sciml.integrate.methods.rosenbrock import states_at
 from sciml.integrate.terms import ODE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, beside, map_leaves
+from sciml.integrate.flat import Flat, beside, map_leaves, real_dtype
 from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, implicitly
+from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
-from sciml.integrate.methods.explicit_rk import _StageTimes
+from sciml.integrate.methods.explicit_rk import StageTimes, inner_nodes
 from sciml.integrate.terms import ODE, AbstractTerm, Split
 from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
@@ -71,7 +73,7 @@ class AbstractDIRK(AbstractMethod):
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Carry:
         """Slopes where stages need them, and the first Jacobian; see `AbstractMethod.init`."""
         implicit, explicit = self._parts(term)
-        t = _StageTimes(t0, t0, y0)(0.0)
+        t = StageTimes(t0, t0, y0)(0.0)
         slope = implicit(t, y0) if self.reuses_last else ()
         partner = explicit(t, y0) if explicit is not None else ()
         packing = Packing.of(y0)
@@ -131,8 +133,8 @@ class _Attempt:
         self.field = PackedField(implicit, self.packing)
         self.partner = None if self.explicit is None else PackedField(self.explicit, self.packing)
         self.v = self.packing.pack(y)
-        self.times = _StageTimes(t0, t1, y, _inner_nodes(self.tableau.c))
-        self.h = _row_size(t1 - t0, self.v)
+        self.times = StageTimes(t0, t1, y, inner_nodes(self.tableau.c))
+        self.h = size_of(t1 - t0, self.v)
         self.recording = is_recording()
         self.weights = self.newton.weights(self.packing, y)
         rows = len(self.v)
@@ -202,8 +204,7 @@ class _Attempt:
     def system(self) -> AbstractSystem:
         """I - h gamma J with the Jacobian in use."""
         if self._system is None:
-            shift = self.h * self.tableau.gamma
-            shift = shift.detach().reshape(-1) if isinstance(shift, Tensor) else shift
+            shift = shift_of(self.h * self.tableau.gamma)
             with unrecorded():
                 self._system = self.newton.structure.system(self.field, self.jacobian, shift)
         return self._system
@@ -226,8 +227,7 @@ class _Attempt:
     def _system_at(self, t: Tensor, v: Tensor, step: Any) -> AbstractSystem:
         """I - h gamma J with the Jacobian of a stage."""
         structure, t = self.newton.structure.exact(), t.detach()
-        shift = step.detach().reshape(-1) if isinstance(step, Tensor) else step
-        return structure.system(self.field, structure.jacobian(self.field, t, v), shift)
+        return structure.system(self.field, structure.jacobian(self.field, t, v), shift_of(step))
 
     def _iterated(self, t: Tensor, step: Any, around: Tensor, guess: Tensor) -> Tensor:
         """The increment, by Newton's iteration; once more with a new Jacobian where an old one was no good."""
@@ -285,18 +285,6 @@ def _merged(rows: Tensor, new: Outcome, old: Outcome) -> Outcome:
     return Outcome(*parts)._replace(evaluations=old.evaluations + new.evaluations * rows)
 
 
-def _inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
-    """The nodes that are neither 0 nor 1, each once."""
-    return tuple(dict.fromkeys(node for node in c if node not in (0.0, 1.0)))
-
-
-def _row_size(dt: Time, v: Tensor) -> float | Tensor:
-    """The step size to multiply (batch, size)."""
-    if not isinstance(dt, Tensor):
-        return dt
-    return (dt.reshape(-1, 1) if dt.ndim else dt).to(v.dtype)
-
-
 def _sum(weights: tuple[float, ...], values: list[Tensor]) -> Tensor | None:
     """sum_j w_j x_j; None if there is nothing to sum."""
     total = None
@@ -338,12 +326,9 @@ def _predictor(tableau: DIRKTableau, i: int) -> tuple[float, tuple[tuple[int, fl
 def _between(nodes: tuple[Tensor, ...], dt: Time, theta: Tensor) -> Tensor:
     """The cubic (y0, y1, slope0, slope1) or the line (y0, y1) at theta, (batch, m, *state)."""
     y0, y1, *slopes = (node.unsqueeze(1) for node in nodes)
-    s = theta.reshape(*theta.shape, *[1] * (y0.ndim - 2)).to(y0.dtype.to_real())
+    s = beside_times(theta, y0).to(real_dtype(y0))
     if not slopes:
         return y0 + s * (y1 - y0)
-    h = dt
-    if isinstance(dt, Tensor):
-        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(y0.dtype.to_real())
     rise = s * s * (3 - 2 * s)
     bend = s * (1 - s) * ((1 - s) * slopes[0] - s * slopes[1])
-    return y0 + rise * (y1 - y0) + h * bend
+    return y0 + rise * (y1 - y0) + size_beside(dt, y0) * bend

@@ -12,9 +12,8 @@ from typing import final
 
 import numpy as np
 
+from sciml.integrate.methods.coefficients import TOLERANCE, check_equal
 from sciml.integrate.methods.coloured_trees import ColouredTree, coloured_trees
-
-_TOLERANCE = 1e-11
 
 
 @final
@@ -55,8 +54,9 @@ class DIRKTableau:
         self._check_lengths()
         matrices = [self.matrix] if self.explicit is None else [self.matrix, self.explicit_matrix]
         for matrix in matrices:
-            for i, (have, want) in enumerate(zip(matrix.sum(axis=1), self.c, strict=True)):
-                _check(f"the row sum of stage {i}, as its node c,", have, want)
+            check_equal(
+                "DIRK", matrix.sum(axis=1), np.array(self.c), lambda i: f"the row sum of stage {i}, as its node c,"
+            )
         trees = coloured_trees(matrices, max(self.order, self.error_order))
         _check_order("b", np.array(self.b), trees, self.order)
         if self.error is not None:
@@ -127,7 +127,7 @@ class DIRKTableau:
     def _check_error(self, error: np.ndarray, trees: list[ColouredTree]) -> None:
         _check_order("b - error", np.array(self.b) - error, trees, self.error_order - 1)
         largest = max(abs(float(tree.weights @ error)) for tree in trees if tree.nodes == self.error_order)
-        if not largest > 1e3 * _TOLERANCE:
+        if not largest > 1e3 * TOLERANCE:
             raise ValueError(
                 f"DIRK tableau: the error estimate must not vanish at error_order={self.error_order}, got "
                 f"{largest:.3g} as its largest sum over the trees of that order, so b_hat is not of a lower order."
@@ -142,13 +142,10 @@ def _square(rows: tuple[tuple[float, ...], ...]) -> np.ndarray:
 
 
 def _check_order(what: str, weights: np.ndarray, trees: list[ColouredTree], order: int) -> None:
-    for tree in trees:
-        if tree.nodes <= order:
-            name = f"the sum of {what} over the tree {tree.text} of order {tree.nodes}"
-            _check(name, float(tree.weights @ weights), 1 / tree.density)
-
-
-def _check(name: str, have: float, want: float) -> None:
-    """Raise if two numbers differ; NaN does."""
-    if not abs(have - want) <= _TOLERANCE:
-        raise ValueError(f"DIRK tableau: {name} must be {want:.15g}, got {have:.15g}.")
+    wanted = [tree for tree in trees if tree.nodes <= order]
+    check_equal(
+        "DIRK",
+        np.array([tree.weights @ weights for tree in wanted]),
+        np.array([1 / tree.density for tree in wanted]),
+        lambda i: f"the sum of {what} over the tree {wanted[i].text} of order {wanted[i].nodes}",
+    )

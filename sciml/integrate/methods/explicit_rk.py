@@ -47,19 +47,19 @@ class AbstractExplicitRK(AbstractMethod):
         cls.reuses_last = tableau.fsal
         cls._polynomials, cls._further = polynomials, further_c
         cls._rows = tuple(row_of(weights) for weights in (*tableau.a, *further_a))
-        cls._nodes = _inner_nodes(tableau.c)
+        cls._nodes = inner_nodes(tableau.c)
         cls._end = row_of(tableau.b)
         cls._error = row_of(tableau.error or ())
 
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """f(t0, y0) where the last stage of a step is the first of the next; see `AbstractMethod.init`."""
         field = check_ode(type(self).__name__, term)
-        return field(_StageTimes(t0, t0, y0)(0.0), y0) if self.reuses_last else ()
+        return field(StageTimes(t0, t0, y0)(0.0), y0) if self.reuses_last else ()
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """One step; see `AbstractMethod.step`."""
         tableau, field = self.tableau, term.f
-        times = _StageTimes(t0, t1, y, self._nodes)
+        times = StageTimes(t0, t1, y, self._nodes)
         h = times.size
         slopes = [carry if self.reuses_last else field(times(0.0), y)]
         y1 = y
@@ -76,7 +76,7 @@ class AbstractExplicitRK(AbstractMethod):
         tableau = self.tableau
         slopes = list(step.dense)
         if self._further:
-            times = _StageTimes(t0, t1, y0, _inner_nodes(self._further))
+            times = StageTimes(t0, t1, y0, inner_nodes(self._further))
             for c, row in zip(self._further, self._rows[tableau.stages - 1 :], strict=True):
                 slopes.append(term.f(times(c), advance(y0, times.size, row, slopes)))
         return (y0, *slopes)
@@ -214,7 +214,7 @@ def weighted_sum(h: Any, row: Row, slopes: Sequence[Any]) -> Any:
     return total * h * weight if isinstance(h, Tensor) else total * (weight * h)
 
 
-class _StageTimes:
+class StageTimes:
     """Times of the stages of one step, in the state's real dtype, and the step size.
 
     A shared time becomes 0-D; equal nodes share their tensor. The ends are exactly t0 and t1.
@@ -248,7 +248,7 @@ class _StageTimes:
         return self._made[c]
 
 
-def _inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
+def inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
     """The nodes that are neither 0 nor 1, each once."""
     return tuple(dict.fromkeys(node for node in c if node not in (0.0, 1.0)))
 

@@ -27,7 +27,7 @@ from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedFiel
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
-from sciml.integrate.methods.explicit_rk import _StageTimes
+from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
@@ -109,7 +109,7 @@ class AbstractFullyImplicit(AbstractMethod):
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> _Carry:
         """A Jacobian and no past; see `AbstractMethod.init`."""
         field, v = _field_of(type(self).__name__, term, y0)
-        t, v = _StageTimes(t0, t0, y0)(0.0).detach(), v.detach()
+        t, v = StageTimes(t0, t0, y0)(0.0).detach(), v.detach()
         jacobian = self.newton.structure.jacobian(field, t, v)
         with unrecorded():
             slope = field(t, v) if self.has_error else v[:, :0]
@@ -123,7 +123,7 @@ class AbstractFullyImplicit(AbstractMethod):
         """One step; see `AbstractMethod.step`."""
         tableau, newton = self.tableau, self.newton
         field, v = _field_of(type(self).__name__, term, y)
-        at = _StageTimes(t0, t1, y, tuple(c for c in tableau.c if c < 1))
+        at = StageTimes(t0, t1, y, tuple(c for c in tableau.c if c < 1))
         size = _size(t1 - t0, v)
         recorded = _Stages(tableau, field, [at(c) for c in tableau.c], v, _beside(size, 3))
         h, start = _detached(size), at(0.0).detach()

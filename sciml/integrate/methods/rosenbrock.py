@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
+from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
 from sciml.integrate.implicit import AbstractStructure, Fourier, PackedField, Packing, implicitly
+from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
@@ -154,22 +155,3 @@ def mixed(weights: Rows, us: list[Tensor]) -> tuple[Tensor, ...]:
 def _table(rows: Rows, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.tensor(rows, dtype=dtype, device=device)
-
-
-def field_time(t: Time, leaf: Tensor) -> Tensor:
-    """Time as fields take it."""
-    if isinstance(t, Tensor):
-        return t.to(real_dtype(leaf))
-    return torch.full((), t, dtype=real_dtype(leaf), device=leaf.device)
-
-
-def size_of(dt: Time, v: Tensor) -> Any:
-    """The step size as it multiplies rows: a number, 0-D or (batch, 1)."""
-    if not isinstance(dt, Tensor):
-        return dt
-    return beside(dt.reshape(-1), v).to(v.dtype) if dt.ndim else dt.to(v.dtype)
-
-
-def shift_of(h: Any) -> Any:
-    """A step size as a structure takes it: a number, 0-D or (batch,), without its gradient."""
-    return h.detach().reshape(-1 if h.ndim else ()) if isinstance(h, Tensor) else h

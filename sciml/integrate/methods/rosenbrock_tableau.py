@@ -16,16 +16,14 @@ By the sums for c_i and d_i, which are those of the equation t' = 1, the order f
 Source: Hairer & Wanner (1996), Solving Ordinary Differential Equations II, IV.7: theorem 7.3 and eq. (7.23)-(7.25).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from sciml.integrate.methods.tableau import rooted_trees
+from sciml.integrate.methods.coefficients import TOLERANCE, check_equal
+from sciml.integrate.methods.tableau import check_order, rooted_trees
 
-_TOLERANCE = 1e-11
-"""Every condition is a number of at most 1, made of coefficients of 16 digits that reach 200."""
 
 Triangle = tuple[tuple[float, ...], ...]
 
@@ -73,15 +71,22 @@ class RosenbrockTableau:
     def __post_init__(self) -> None:
         self._check_lengths()
         alpha, beta, gammas = self.matrices()
-        _check(alpha.sum(1), np.array(self.nodes), lambda i: f"the node of stage {i}, the row sum of alpha,")
-        _check(gammas.sum(1), np.array(self.drifts), lambda i: f"the drift of stage {i}, the row sum of Gamma,")
+        check_equal(
+            "Rosenbrock", alpha.sum(1), np.array(self.nodes), lambda i: f"the node of stage {i}, the row sum of alpha,"
+        )
+        check_equal(
+            "Rosenbrock",
+            gammas.sum(1),
+            np.array(self.drifts),
+            lambda i: f"the drift of stage {i}, the row sum of Gamma,",
+        )
         phi = _elementary_weights(alpha, beta, max(self.order, self.error_order, self.dense_order))
         m, error = np.array(self.m), np.array(self.error)
-        _check_order(m @ gammas, phi, self.order, "m")
-        _check_order((m - error) @ gammas, phi, self.error_order - 1, "m - error")
+        check_order("Rosenbrock", m @ gammas, phi, self.order, "m")
+        check_order("Rosenbrock", (m - error) @ gammas, phi, self.error_order - 1, "m - error")
         sizes = np.array([tree.nodes for tree in rooted_trees(self.error_order)])
         largest = float(np.abs(phi[: len(sizes)][sizes == self.error_order] @ (error @ gammas)).max())
-        if not largest > 1e3 * _TOLERANCE:
+        if not largest > 1e3 * TOLERANCE:
             raise ValueError(
                 f"Rosenbrock tableau: the error estimate must not vanish at error_order={self.error_order}, got "
                 f"{largest:.3g} as its largest sum over the trees of that order. State a higher error_order."
@@ -127,8 +132,8 @@ class RosenbrockTableau:
             tree = trees[i // width]
             return f"the coefficient of theta^{i % width + 1} in dense on the tree {tree.text} of order {tree.nodes}"
 
-        _check(have.ravel(), want.ravel(), name)
-        _check(dense.sum(1), np.array(self.m), lambda i: f"dense at theta = 1, as m, of stage {i}")
+        check_equal("Rosenbrock", have.ravel(), want.ravel(), name)
+        check_equal("Rosenbrock", dense.sum(1), np.array(self.m), lambda i: f"dense at theta = 1, as m, of stage {i}")
 
 
 def _elementary_weights(alpha: np.ndarray, beta: np.ndarray, order: int) -> np.ndarray:
@@ -140,21 +145,3 @@ def _elementary_weights(alpha: np.ndarray, beta: np.ndarray, order: int) -> np.n
         for child in tree.children:
             phi[i] *= matrix @ phi[child]
     return phi
-
-
-def _check_order(weights: np.ndarray, phi: np.ndarray, order: int, what: str) -> None:
-    trees = rooted_trees(order)
-    want = np.array([1 / tree.density for tree in trees])
-
-    def name(i: int) -> str:
-        return f"the sum of {what} over the tree {trees[i].text} of order {trees[i].nodes}"
-
-    _check(phi[: len(trees)] @ weights, want, name)
-
-
-def _check(have: np.ndarray, want: np.ndarray, name: Callable[[int], str]) -> None:
-    """Raise at the first difference; NaN is one."""
-    for i in (~(np.abs(have - want) <= _TOLERANCE)).nonzero()[0][:1]:
-        raise ValueError(
-            f"Rosenbrock tableau: {name(int(i))} must be {want[i]:.15g}, got {have[i]:.15g}. Look the method up again."
-        )

@@ -19,8 +19,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, first_leaf, map_leaves, real_dtype
+from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK, check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
 
@@ -149,7 +150,7 @@ class StepDoubling(AbstractMethod):
             slopes = tuple(method.slope(each) for each in (carry, half.carry, end.carry))
         else:
             points = ((t0, y0), (middle, half.y), (t1, end.y))
-            slopes = tuple(term.f(_time(t, y), y) for t, y in points)
+            slopes = tuple(term.f(field_time(t, first_leaf(y)), y) for t, y in points)
         return (y0, half.y, end.y, *slopes)
 
     def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
@@ -159,7 +160,7 @@ class StepDoubling(AbstractMethod):
         middle = _middle(t0, t1)
         early = self.method.interpolate(dense[1], t0, middle, (2 * theta).clamp(max=1.0))
         late = self.method.interpolate(dense[2], middle, t1, (2 * theta - 1).clamp(min=0.0))
-        return map_leaves(lambda a, b: torch.where(_beside_times(theta, a) <= 0.5, a, b), early, late)
+        return map_leaves(lambda a, b: torch.where(beside_times(theta, a) <= 0.5, a, b), early, late)
 
 
 @final
@@ -183,26 +184,11 @@ def _middle(t0: Time, t1: Time) -> Time:
     return t0 + (t1 - t0) * 0.5
 
 
-def _time(t: Time, y: Flat) -> Tensor:
-    """Time as fields take it."""
-    leaf = first_leaf(y)
-    if isinstance(t, Tensor):
-        return t.to(real_dtype(leaf))
-    return torch.full((), t, dtype=real_dtype(leaf), device=leaf.device)
-
-
-def _beside_times(theta: Tensor, values: Tensor) -> Tensor:
-    """theta, (m,) or (batch, m), to go with values (batch, m, *state)."""
-    return theta.reshape(*theta.shape, *[1] * (values.ndim - 2))
-
-
 def _hermite(nodes: tuple[Tensor, ...], dt: Time, theta: Tensor) -> Tensor:
     """The polynomial of degree 5 with states and slopes of the nodes at theta = 0, 1/2, 1."""
     y0, middle, y1, *slopes = (node.unsqueeze(1) for node in nodes)
-    s = _beside_times(theta, y0).to(real_dtype(y0))
-    h = dt
-    if isinstance(dt, Tensor):
-        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(real_dtype(y0))
+    s = beside_times(theta, y0).to(real_dtype(y0))
+    h = size_beside(dt, y0)
     left, right, centre = s.square(), (1 - s).square(), (1 - 2 * s).square()
     inside = 16 * left * right
     at_end = left * centre * (7 - 6 * s)
