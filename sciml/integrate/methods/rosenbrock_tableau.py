@@ -24,7 +24,6 @@ import numpy as np
 from sciml.integrate.methods.coefficients import TOLERANCE, check_equal
 from sciml.integrate.methods.tableau import check_order, rooted_trees
 
-
 Triangle = tuple[tuple[float, ...], ...]
 
 
