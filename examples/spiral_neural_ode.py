@@ -33,22 +33,24 @@ def spiral(ts: Tensor) -> Tensor:
 
 def main(smoke: bool, folder: Path) -> None:
     torch.manual_seed(0)
-    steps, window = (20, 10) if smoke else (1000, 20)
+    steps, window = (20, 10) if smoke else (1500, 20)
     ts = torch.linspace(0.0, 25.0, 500, dtype=torch.float64)
     truth = spiral(ts)
     field, control = Field(), PID(rtol=1e-4, atol=1e-5)
-    optimiser = torch.optim.Adam(field.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(field.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         starts = torch.randint(0, len(ts) - window, (32,))
         wanted = torch.stack([truth[0, i : i + window] for i in starts.tolist()])
         save = SaveAt(ts=ts[:window])
         predicted = solve(ODE(field), Tsit5(), wanted[:, 0], 0.0, float(ts[window - 1]), control=control, save=save).ys
-        loss = (predicted - wanted).abs().mean()
+        loss = (predicted - wanted).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        schedule.step()
         if step % max(steps // 10, 1) == 0:
-            print(f"step {step:4d}: mean error over {window} points {loss:.4f}")
+            print(f"step {step:4d}: error over {window} points {loss.detach().sqrt():.4f}")
     with torch.no_grad():
         whole = solve(ODE(field), Tsit5(), truth[:, 0], 0.0, 25.0, control=control, save=SaveAt(ts=ts))
     print(f"from one point over t = 25: mean error {float((whole.ys - truth).abs().mean()):.3f}", end=", ")
@@ -63,11 +65,11 @@ def draw(truth: Tensor, predicted: Tensor, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(4, 4.3), layout="constrained")
     axes.plot(*truth.T, color="0.7", linewidth=3, label="truth")
     axes.plot(*predicted.T, linewidth=1.2, label="neural ODE from one point")
     axes.set(xlabel="$y_1$", ylabel="$y_2$", aspect="equal")
-    axes.legend(loc="upper right", fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=150)
     size = math.ceil(path.stat().st_size / 1024)
     print(f"picture: {path} ({size} kB)")

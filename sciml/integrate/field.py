@@ -39,18 +39,18 @@ class FlatField:
             TypeError, ValueError: unless the result has the structure, shapes and dtypes of the state, in tensors of
                 its own.
         """
-        if self.watched and not torch.compiler.is_compiling():
-            return self._watched(t, y)
-        return self._slope(t, y)
+        if torch.compiler.is_compiling():
+            return self._slope(t, y)
+        try:
+            return self._watched(t, y) if self.watched else self._slope(t, y)
+        except RuntimeError as error:
+            check_dtypes(self.f, y, error)
+            raise
 
     def _watched(self, t: Tensor, y: Flat) -> Flat:
         """f(t, y), or an error if this evaluation changed the state or the slope before it."""
         versions = _versions(y)
-        try:
-            slope = self._slope(t, y)
-        except RuntimeError as error:
-            check_dtypes(self.f, y, error)
-            raise
+        slope = self._slope(t, y)
         if _versions(y) != versions:
             raise ValueError(
                 "the field must leave the state as it is, but it changed `y` in place. Compute dy/dt in new tensors, "

@@ -38,6 +38,7 @@ from sciml.integrate import (
     SaveAt,
     SemiLinear,
     StepDoubling,
+    Tsit5,
     solve,
 )
 from sciml.integrate.compiled import _kept
@@ -246,6 +247,15 @@ def test_other_terms_states_and_transforms_are_refused(net):
             torch.func.jvp(functools.partial(end, **options), (start(),), (start(),))
     with pytest.raises(CompileError, match="not by torch.func, vmap or forward mode"):
         torch.func.vmap(end)(start()[:, None])
+
+
+@pytest.mark.parametrize(("method", "control"), [(Tsit5(), PID()), (RK4(), Fixed(n=10))])
+def test_a_field_of_another_precision_is_named(method, control):
+    layer = nn.Linear(3, 3, dtype=torch.float32)
+    before = graphs()
+    with pytest.raises(TypeError, match=r"must have one precision, got torch.float32 in the field"):
+        solve(ODE(lambda t, y: layer(y)), method, start(), 0.0, 1.0, control=control, compile=True)
+    assert graphs() == before
 
 
 def test_missing_compiler_is_named():

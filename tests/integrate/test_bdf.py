@@ -141,7 +141,7 @@ def test_order_after_an_exact_start(kind, k):
     assert abs(order - k) < 0.2
 
 
-@pytest.mark.parametrize("k", range(1, 6))
+@pytest.mark.parametrize("k", [1, 2, 3, *(pytest.param(k, marks=pytest.mark.slow) for k in (4, 5))])
 def test_order_of_solves_and_dense_output_on_unequal_steps(k):
     """From the start, by Rodas5P, on: neighbouring steps differ by factors of up to 1.9."""
     problem = PROBLEMS["complex"]
@@ -277,7 +277,7 @@ def field_of(p):
     return field
 
 
-@pytest.mark.parametrize("method", [BDF(1), BDF(3), NDF(4)], ids=repr)
+@pytest.mark.parametrize("method", [BDF(1), BDF(3), NDF(4)], ids=lambda m: f"{type(m).__name__}({m.order})")
 def test_gradients_of_a_fixed_grid(method):
     y0 = torch.tensor([[0.5, -0.3], [1.0, 0.2]], requires_grad=True)
     p = torch.tensor(1.3, requires_grad=True)

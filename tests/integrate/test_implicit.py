@@ -344,7 +344,7 @@ def test_second_derivatives_are_refused():
 def test_failed_samples_leave_gradients_of_the_others_finite():
     rate = torch.tensor(1.0, requires_grad=True)
     y0 = torch.tensor([[0.3], [4.0]])
-    control = PID(rtol=1e-4, atol=1e-4, dt_min=1e-4, compact=False)
+    control = PID(rtol=1e-3, atol=1e-3, dt_min=1e-2, compact=False)
     solution = solve(ODE(lambda t, y: rate * y**2), Kvaerno3(), y0, 0.0, 1.0, control=control, throw=False)
     assert solution.result.tolist()[0] == 0 and solution.result.tolist()[1] != 0
     (found,) = torch.autograd.grad(solution.ys[0].sum(), rate)
