@@ -195,6 +195,8 @@ class Problem:
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
+        if pid.gains is None:
+            pid = replace(pid, gains=self.method.gains)
         batch = len(first_leaf(self.y0))
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)

@@ -83,10 +83,10 @@ def _padded(wanted: Tensor) -> Tensor:
     return torch.nn.functional.pad(wanted, (0, (1 << (count - 1).bit_length()) - count), value=math.inf)
 
 
-def _numbers_of(control: PID) -> tuple[float, ...]:
+def _numbers_of(control: PID) -> tuple[Any, ...]:
     """What is written into the code: other numbers are other code."""
     c = control
-    return (c.p, c.i, c.d, c.safety, c.factor_min, c.factor_max, c.dt_min, c.dt_max, c.accept_at_dt_min)
+    return (c.gains, c.safety, c.factor_min, c.factor_max, c.dt_min, c.dt_max, c.accept_at_dt_min)
 
 
 def _loop(

@@ -21,6 +21,7 @@ from sciml.integrate import (
     Eager,
     Euler,
     Fixed,
+    Kvaerno3,
     Result,
     SaveAt,
     Solution,
@@ -461,15 +462,15 @@ STOPS = torch.tensor([0.4, 0.4, 2.5, 7.0])
 JUMPS = torch.tensor([1.0, 2.0])
 CONTROLS = {
     "plain": PID(per_sample=False),
-    "pi": PID(per_sample=False, p=0.3, i=0.4),
-    "pid": PID(per_sample=False, p=0.1, i=0.3, d=0.05, factor_max=3.0),
+    "pi": PID(per_sample=False, gains=(0.3, 0.4, 0.0)),
+    "pid": PID(per_sample=False, gains=(0.1, 0.3, 0.05), factor_max=3.0),
     "dt_max": PID(per_sample=False, dt_max=0.05),
     "dt0": PID(per_sample=False, dt0=2.0),
     "dt0 above dt_max": PID(per_sample=False, dt0=2.0, dt_max=0.3),
     "dt_min": PID(per_sample=False, rtol=1e-9, dt_min=0.05),
     "at dt_min": PID(per_sample=False, rtol=1e-9, dt_min=0.04, accept_at_dt_min=True),
     "stops": Clip(PID(per_sample=False), stops=STOPS),
-    "jumps": Clip(PID(per_sample=False, p=0.2, i=0.5), stops=STOPS, jumps=JUMPS),
+    "jumps": Clip(PID(per_sample=False, gains=(0.2, 0.5, 0.0)), stops=STOPS, jumps=JUMPS),
     "norm": PID(per_sample=False, norm=lambda error: error.abs().max()),
 }
 
@@ -828,9 +829,19 @@ def test_the_first_step_follows_the_scale_of_the_field():
     assert bool(((first > 0.01) & (first < 1)).all()) and bool((solution.stats.rejected <= 1).all())
 
 
+@pytest.mark.parametrize("method, gains", [(Dopri5(), (0.0, 1.0, 0.0)), (Kvaerno3(), (0.3, 0.4, 0.0))])
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_gains_are_those_of_the_method_unless_named(method, gains, per_sample):
+    def steps(named):
+        control = PID(gains=named, per_sample=per_sample, rtol=1e-4)
+        return solve(ODE(kick), method, oscillators()[:, :2], 0.0, 3.0, control=control).stats.attempts.tolist()
+
+    assert steps(None) == steps(gains) != steps((0.1, 0.9, 0.0))
+
+
 def test_only_accepted_steps_are_remembered():
     """With a gain on the error before, the step after a rejection looks at the last accepted error."""
-    pid = PID(p=0.3, i=0.4)
+    pid = PID(gains=(0.3, 0.4, 0.0))
     memory = (torch.tensor(0.5), torch.tensor(1.0))
     accepted = torch.tensor(True)
     factor = pid.factor(torch.tensor(0.25), memory, accepted, 5)
@@ -845,7 +856,7 @@ def test_only_accepted_steps_are_remembered():
     factor_of = PID.factor_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PID, "factor_of", remembering)
-        solve(ODE(kick), Dopri5(), oscillators()[:, :2], 0.0, 3.0, control=PID(p=0.3, i=0.4, per_sample=False))
+        solve(ODE(kick), Dopri5(), oscillators()[:, :2], 0.0, 3.0, control=PID(gains=(0.3, 0.4, 0.0), per_sample=False))
     last = 1.0
     assert any(not accepted for _, _, accepted in seen)
     for ratio, remembered, accepted in seen:

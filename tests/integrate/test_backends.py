@@ -91,7 +91,7 @@ def test_trees_and_counts():
 REFUSED = {
     "per-sample steps": ({"control": PID()}, ValueError, "values of per_sample"),
     "groups": ({"control": PID(groups=torch.tensor([0, 0, 1, 1]))}, ValueError, "groups"),
-    "gains": ({"control": PID(per_sample=False, p=0.3, i=0.4)}, ValueError, "values of p, i"),
+    "gains": ({"control": PID(per_sample=False, gains=(0.3, 0.4, 0.0))}, ValueError, "values of gains"),
     "clip": ({"control": Clip(LOOSE, stops=torch.tensor([0.5]))}, TypeError, r"takes PID\(.*got Clip"),
     "grid": ({"control": Fixed(n=3)}, TypeError, r"takes PID\(.*got Fixed"),
     "every": ({"save": SaveAt(every=1)}, ValueError, r"SaveAt\(every="),

@@ -82,6 +82,7 @@ def test_arguments_of_the_wrong_kind(change, message):
             "`rtol` must be a number or a tensor, or a tree of these, got '1e-3'. Give e.g. rtol",
         ),
         (lambda: PID(rtol=None), "`rtol` must be a number or a tensor, or a tree of these, got None"),
+        (lambda: PID(gains=WRONG["half"]), r"`gains` must be three numbers \(p, i, d\), got 1.5. Take e.g."),
         (lambda: PID(atol={"a": True}), "`atol` must be a number or a tensor, or a tree of these, got True"),
         (lambda: SaveAt(ts=torch.tensor([1j])), "`ts` must be real, got torch.complex128. Give the times as"),
         (
@@ -102,9 +103,12 @@ def test_parts_of_the_wrong_kind(build, message, monkeypatch):
     [
         (lambda: SaveAt(every=WRONG["half"]), "`every` must be a whole number of at least 1, got 1.5"),
         (lambda: SaveAt(every=True), "`every` must be a whole number of at least 1, got True"),
-        (lambda: PID(p=math.nan), r"gains of a controller must be finite, with i > 0 .*p=nan.*Take \(0, 1, 0\)"),
-        (lambda: PID(i=-1.0), "gains of a controller must be finite, with i > 0 .*i=-1.0"),
-        (lambda: PID(p=-1.5), r"p \+ i \+ d > 0, got p=-1.5"),
+        (
+            lambda: PID(gains=(math.nan, 1.0, 0.0)),
+            r"finite, with i > 0 .*got \(nan, 1.0, 0.0\). Take \(0, 1, 0\)",
+        ),
+        (lambda: PID(gains=(0.0, -1.0, 0.0)), r"must be finite, with i > 0 .*got \(0.0, -1.0, 0.0\)"),
+        (lambda: PID(gains=(-1.5, 1.0, 0.0)), r"p \+ i \+ d > 0, got \(-1.5"),
     ],
 )
 def test_numbers_out_of_range(build, message, monkeypatch):

@@ -26,6 +26,8 @@ from sciml.core.checks import check_at_least, check_positive
 from sciml.integrate.control.base import AbstractControl
 from sciml.integrate.flat import Flat, leaves_of
 
+Gains = tuple[float, float, float]
+CLASSICAL: Gains = (0.0, 1.0, 0.0)
 Tolerance = Any
 """A number, a tensor that broadcasts to the state, or a tree of these like the state."""
 
@@ -41,7 +43,8 @@ class PID(AbstractControl):
         per_sample: every sample has steps of its own. Otherwise the whole batch takes joint steps.
         groups: group of each row, (batch,), from 0 on without gaps: rows of one group, such as the nodes of a graph,
             take joint steps; `t0` and `t1` must be equal within a group.
-        p, i, d: gains of the controller; (0, 1, 0) is the classical one, (0.3, 0.4, 0) suits mildly stiff problems.
+        gains: (p, i, d) of the controller. By default those of the method: (0, 1, 0), the classical one, for most, and
+            (0.3, 0.4, 0) for methods that solve equations, where every rejected step is dear.
         safety: part of the step size the error estimate allows that is taken, [1].
         factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1].
         dt0: first step size, [time]; by default chosen from the field at `t0`.
@@ -64,9 +67,7 @@ class PID(AbstractControl):
     atol: Tolerance = 1e-8
     per_sample: bool = True
     groups: Int[Tensor, " batch"] | None = None
-    p: float = 0.0
-    i: float = 1.0
-    d: float = 0.0
+    gains: Gains | None = None
     safety: float = 0.9
     factor_min: float = 0.2
     factor_max: float = 10.0
@@ -111,17 +112,22 @@ class PID(AbstractControl):
 
     def _check_gains(self) -> None:
         """Raise unless errors below the tolerance lead to larger steps, at once and in the long run."""
-        gains = (self.p, self.i, self.d)
-        if not (all(map(math.isfinite, gains)) and self.i > 0 and sum(gains) > 0):
+        if self.gains is None:
+            return
+        if not isinstance(self.gains, tuple) or len(self.gains) != 3:
+            raise TypeError(f"`gains` must be three numbers (p, i, d), got {self.gains!r}. Take e.g. (0.3, 0.4, 0).")
+        p, i, d = self.gains
+        if not (all(map(math.isfinite, self.gains)) and i > 0 and p + i + d > 0):
             raise ValueError(
-                "the gains of a controller must be finite, with i > 0 and p + i + d > 0, got "
-                f"p={self.p}, i={self.i}, d={self.d}. Take (0, 1, 0), or (0.3, 0.4, 0) for mildly stiff problems."
+                "the gains (p, i, d) of a controller must be finite, with i > 0 and p + i + d > 0, got "
+                f"({p}, {i}, {d}). Take (0, 1, 0), or (0.3, 0.4, 0) for stiff problems."
             )
 
     @property
     def remembers(self) -> bool:
         """Whether the factor depends on earlier errors."""
-        return self.p != 0.0 or self.d != 0.0
+        p, _, d = self.gains or CLASSICAL
+        return p != 0.0 or d != 0.0
 
     def tolerances(self, y: Flat, structure: Any) -> tuple[tuple[Any, Any], ...]:
         """(rtol, atol) per tensor of the state.
@@ -146,10 +152,11 @@ class PID(AbstractControl):
             accepted: whether the attempt was.
             order: power of the step size that the error is proportional to.
         """
-        factor = ratio.pow(-(self.p + self.i + self.d) / order).mul(self.safety)
+        p, i, d = self.gains or CLASSICAL
+        factor = ratio.pow(-(p + i + d) / order).mul(self.safety)
         if not self.remembers:
             return factor.clamp(self.factor_min, self.factor_max)
-        factor = factor * memory[0].pow((self.p + 2 * self.d) / order) * memory[1].pow(-self.d / order)
+        factor = factor * memory[0].pow((p + 2 * d) / order) * memory[1].pow(-d / order)
         factor = factor.clamp(self.factor_min, self.factor_max)
         return torch.where(accepted, factor, factor.clamp(max=self.safety))
 
@@ -157,9 +164,10 @@ class PID(AbstractControl):
         """`factor` for numbers."""
         if ratio == 0.0:
             return self.factor_max
-        factor = self.safety * ratio ** (-(self.p + self.i + self.d) / order)
+        p, i, d = self.gains or CLASSICAL
+        factor = self.safety * ratio ** (-(p + i + d) / order)
         if self.remembers:
-            factor *= memory[0] ** ((self.p + 2 * self.d) / order) * memory[1] ** (-self.d / order)
+            factor *= memory[0] ** ((p + 2 * d) / order) * memory[1] ** (-d / order)
         factor = min(max(factor, self.factor_min), self.factor_max)
         return factor if accepted or not self.remembers else min(factor, self.safety)
 

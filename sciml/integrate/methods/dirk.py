@@ -20,7 +20,7 @@ from sciml.integrate.flat import Flat, beside, map_leaves, real_dtype
 from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
-from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.explicit_rk import StageTimes, inner_nodes
@@ -57,6 +57,7 @@ class AbstractDIRK(AbstractMethod):
     tableau: ClassVar[DIRKTableau]
     newton: Newton
     iterates = True
+    gains = PI
     compiles = False
     counts = True
     _predictors: ClassVar[tuple[tuple[float, tuple[tuple[int, float], ...]], ...]]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly
-from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
 from sciml.integrate.methods.explicit_rk import StageTimes
@@ -93,6 +93,7 @@ class AbstractFullyImplicit(AbstractMethod):
     tableau: ClassVar[CollocationTableau]
     newton: Newton
     iterates: ClassVar[bool] = True
+    gains = PI
     compiles: ClassVar[bool] = False
     counts: ClassVar[bool] = True
 

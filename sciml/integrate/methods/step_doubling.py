@@ -75,6 +75,11 @@ class StepDoubling(AbstractMethod):
         return self.method.order + 1
 
     @property
+    def gains(self) -> tuple[float, float, float]:  # type: ignore[override]
+        """Those of the method."""
+        return self.method.gains
+
+    @property
     def has_dense(self) -> bool:  # type: ignore[override]
         """Always."""
         return True
