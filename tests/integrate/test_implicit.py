@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sciml.integrate import (
+    BDF,
     ODE,
     PID,
     RK4,
@@ -34,6 +35,7 @@ from sciml.integrate import (
     Newton,
     Result,
     Reversibly,
+    Rodas5P,
     SaveAt,
     SemiLinear,
     SolveError,
@@ -316,6 +318,33 @@ def test_gradients_of_adaptive_robertson_rates(gradient):
             torch.testing.assert_close(found[i], wanted, rtol=1e-4, atol=1e-7)
 
 
+NEAR = {
+    "diagonal": Diagonal(),
+    "upper band": Banded(0, 1),
+    "operator": Fourier(-(torch.arange(3.0) ** 2), axes=1),
+}
+"""Structures that are only near the Jacobian of `coupled`."""
+
+
+@pytest.mark.parametrize("method", [Kvaerno5, BDF], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("near", NEAR)
+def test_gradients_are_exact_where_the_structure_is_only_near(near, method):
+    def final(structure: AbstractStructure) -> tuple[Tensor, ...]:
+        y0, rate = torch.tensor([[0.5, 1.0, -0.3, 0.1]] * 2, requires_grad=True), torch.tensor(0.3, requires_grad=True)
+
+        def coupled(t: Tensor, y: Tensor) -> Tensor:
+            waves = -(torch.arange(3.0) ** 2) * torch.fft.rfft(y)
+            return torch.fft.irfft(waves, 4) - 0.2 * y**3 + rate * torch.cos(y.roll(1, 1))
+
+        control = PID(rtol=1e-9, atol=1e-9)
+        kept = method(newton=Newton(structure=structure))
+        y1 = solve(ODE(coupled), kept, y0, 0.0, 0.5, control=control).ys
+        return y1.detach(), *torch.autograd.grad((y1 * torch.arange(1.0, 5.0)).sum(), (y0, rate))
+
+    for found, wanted in zip(final(NEAR[near]), final(Dense()), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+
+
 # What torch imports for forward mode warns of its own use of torch.jit.script.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_gradients_in_forward_mode_and_by_transforms():
@@ -442,6 +471,19 @@ def test_singular_systems_are_named():
     torch.testing.assert_close(y1, torch.exp(torch.tensor([[4.0]])), rtol=0.1, atol=0.0)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [BackwardEuler(), Kvaerno5(), Kvaerno5(Newton(Diagonal())), Kvaerno5(Newton(Banded(0, 0))), BDF(), Rodas5P()],
+    ids=["BackwardEuler", "dense", "diagonal", "banded", "BDF", "Rodas5P"],
+)
+def test_an_infinite_jacobian_does_not_pass_for_solved(method):
+    """A tank that fills, y' = 1 - sqrt(y) from 0: -2 (sqrt(y) + log(1 - sqrt(y))) = t. Few find the way out of 0."""
+    control = PID(rtol=1e-4, atol=1e-6)
+    filled = solve(ODE(lambda t, y: 1 - y.sqrt()), method, torch.zeros(1, 1), 0.0, 1.0, control=control, throw=False)
+    root = filled.ys.sqrt()
+    assert filled.result[0] != Result.SUCCESS or float(-2 * (root + torch.log(1 - root))) == pytest.approx(1, abs=2e-3)
+
+
 def test_failure_of_joint_steps_is_a_result():
     def bad(t: Tensor, y: Tensor) -> Tensor:
         return torch.where(y > 1.5, torch.nan, torch.ones_like(y))
@@ -496,6 +538,18 @@ def test_structures_refuse_what_they_are_not_made_for():
         Fourier(torch.zeros(4)).system(PackedField(lambda t, y: y, Packing.of(z)), (), 1j)
     with pytest.raises(ValueError, match="`lower` must be"):
         Banded(-1, 1)
+    with pytest.raises(ValueError, match=r"`tol` must be below 1, got 2.0: zero would pass for a solution"):
+        Krylov(tol=2.0)
+    with pytest.raises(TypeError, match=r"`krylov` must be a Krylov, got 3. Give e.g. Krylov"):
+        inspect.unwrap(Auto.__init__)(object.__new__(Auto), 256, 3)  # without the hook
+    with pytest.raises(TypeError, match=r"`symbol` must be a tensor, got a int. Write torch.tensor"):
+        inspect.unwrap(Fourier.__init__)(object.__new__(Fourier), 3)
+    with pytest.raises(ValueError, match="`axes` must be a whole number of at least 1, got 0"):
+        Fourier(torch.ones(3), axes=0)
+    with pytest.raises(ValueError, match=r"symbol must broadcast to the coefficients of the state, \(3,\), got \(4,\)"):
+        solve(ODE(lambda t, y: -y), Kvaerno3(Newton(structure=Fourier(torch.ones(4)))), torch.ones(1, 4), 0.0, 1.0)
+    with pytest.raises(TypeError, match=r"in single or double precision, got a state in torch.float16.*y0.float"):
+        solve(ODE(lambda t, y: -y), Kvaerno3(), torch.ones(1, 4).half(), 0.0, 1.0)
     with pytest.raises(ValueError, match="`restart` must be"):
         Krylov(restart=0)
     with pytest.raises(ValueError, match="`above` must be"):
@@ -511,3 +565,7 @@ def test_newton_refuses_what_makes_no_sense():
         Newton(kappa=0.0)
     with pytest.raises(ValueError, match="Newton needs both tolerances or none"):
         Newton(rtol=1e-3)
+    with pytest.raises(ValueError, match="`rtol` must be positive and finite, got -1.0"):
+        Newton(rtol=-1.0, atol=1e-6)
+    with pytest.raises(ValueError, match="`atol` must be positive and finite, got nan"):
+        Newton(rtol=1e-3, atol=math.nan)

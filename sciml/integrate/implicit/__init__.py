@@ -2,6 +2,7 @@
 
 from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.banded import Banded
+from sciml.integrate.implicit.corrected import for_gradients
 from sciml.integrate.implicit.dense import Dense
 from sciml.integrate.implicit.diagonal import Diagonal
 from sciml.integrate.implicit.fourier import Fourier
@@ -26,5 +27,6 @@ __all__ = [
     "PackedField",
     "Packing",
     "Shift",
+    "for_gradients",
     "implicitly",
 ]

@@ -22,6 +22,7 @@ class Auto(AbstractStructure):
         krylov: what is taken above.
 
     Raises:
+        TypeError: if `krylov` is not a Krylov.
         ValueError: for a negative number.
     """
 
@@ -30,6 +31,8 @@ class Auto(AbstractStructure):
 
     def __post_init__(self) -> None:
         check_whole("above", self.above, 0)
+        if not isinstance(self.krylov, Krylov):
+            raise TypeError(f"`krylov` must be a Krylov, got {self.krylov!r}. Give e.g. Krylov(tol=1e-3).")
 
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """See `AbstractStructure.jacobian`."""

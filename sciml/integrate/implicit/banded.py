@@ -25,6 +25,7 @@ from sciml.integrate.implicit.structure import (
     Shift,
     beside_rows,
     check_real,
+    unhidden,
 )
 from sciml.integrate.transforms import unrecorded
 
@@ -50,6 +51,7 @@ class Banded(AbstractStructure):
 
     lower: int
     upper: int
+    whole = False
 
     def __post_init__(self) -> None:
         check_whole("lower", self.lower, 0)
@@ -66,7 +68,8 @@ class Banded(AbstractStructure):
         (sums,) = torch.func.vmap(pullback)(seeds[:, None, :].expand(width, *v.shape))
         column = row + torch.arange(width, device=v.device)[:, None] - self.lower
         inside = (column >= 0) & (column < size)
-        return (torch.where(inside, sums.movedim(0, 1)[:, row % width, column.clamp(0, size - 1)], 0.0).detach(),)
+        entries = sums.movedim(0, 1)[:, row % width, column.clamp(0, size - 1)].detach()
+        return (torch.where(inside, unhidden(entries), 0.0),)
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""

@@ -13,6 +13,7 @@ from sciml.integrate.implicit.structure import (
     Jacobian,
     Shift,
     beside_rows,
+    unhidden,
 )
 from sciml.integrate.transforms import unrecorded
 
@@ -29,11 +30,15 @@ class Dense(AbstractStructure):
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """(batch, size, size); see `AbstractStructure.jacobian`."""
         size = v.shape[1]
+        if torch.finfo(v.dtype).bits < 32:
+            raise TypeError(
+                f"systems are solved in single or double precision, got a state in {v.dtype}. Convert it: y0.float()."
+            )
         t, v = t.detach(), v.detach()
         value, pullback, *_ = torch.func.vjp(lambda x: field(t, x), v)
         basis = torch.eye(size, dtype=v.dtype, device=v.device)[:, None, :].expand(size, *v.shape)
         (rows,) = torch.func.vmap(pullback)(basis.to(value.dtype))
-        return (rows.detach().movedim(0, 1),)
+        return (unhidden(rows.detach().movedim(0, 1)),)
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""

@@ -14,6 +14,7 @@ from sciml.integrate.implicit.structure import (
     Shift,
     beside_rows,
     check_real,
+    unhidden,
 )
 from sciml.integrate.transforms import unrecorded
 
@@ -26,13 +27,15 @@ class Diagonal(AbstractStructure):
     Where the field does couple entries, iterations become slow or fail. Real states only.
     """
 
+    whole = False
+
     @unrecorded()
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """The diagonal, (batch, size); see `AbstractStructure.jacobian`."""
         check_real(self, field)
         t, v = t.detach(), v.detach()
         value, pullback, *_ = torch.func.vjp(lambda x: field(t, x), v)
-        return (pullback(torch.ones_like(value))[0].detach(),)
+        return (unhidden(pullback(torch.ones_like(value))[0].detach()),)
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""

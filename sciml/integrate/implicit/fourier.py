@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sciml.core.checks import check_whole
 from sciml.integrate.implicit.packing import PackedField, Packing
 from sciml.integrate.implicit.structure import (
     AbstractStructure,
@@ -27,10 +28,22 @@ class Fourier(AbstractStructure):
         symbol: eigenvalue of each wave, [1/time], broadcastable to the coefficients of the state over the last `axes`
             axes: torch's real half-spectrum for a real state, the full one for a complex state.
         axes: number of axes of space, the last ones of the state.
+
+    Raises:
+        TypeError: if the symbol is no tensor; by a solve, if the state has not so many axes.
+        ValueError: for `axes` below 1; by a solve, if the symbol does not fit the state.
     """
 
     symbol: Tensor
     axes: int = 1
+    whole = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.symbol, Tensor):
+            raise TypeError(
+                f"`symbol` must be a tensor, got a {type(self.symbol).__name__}. Write torch.tensor(symbol)."
+            )
+        check_whole("axes", self.axes, 1)
 
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """Nothing: the operator is known; see `AbstractStructure.jacobian`."""
@@ -40,11 +53,23 @@ class Fourier(AbstractStructure):
                 f"Fourier needs a state of one tensor with at least {self.axes} axes behind the batch, got shapes "
                 f"{packing.shapes}. Take Dense(), Banded(...) or Krylov()."
             )
+        self._check_size(packing)
         return ()
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""
         return _Waves(self, field.packing, shift)
+
+    def _check_size(self, packing: Packing) -> None:
+        """Raise unless the symbol goes with the coefficients of the state."""
+        *lead, last = packing.shapes[0]
+        waves = (*lead, last if packing.complexes[0] else last // 2 + 1)
+        pairs = list(zip(reversed(self.symbol.shape), reversed(waves), strict=False))
+        if self.symbol.ndim > len(waves) or any(have not in (1, want) for have, want in pairs):
+            raise ValueError(
+                f"the symbol must broadcast to the coefficients of the state, {waves}, got {tuple(self.symbol.shape)}. "
+                "Give one eigenvalue per wave of torch's half-spectrum, or of the full one for a complex state."
+            )
 
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""

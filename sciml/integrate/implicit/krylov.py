@@ -28,6 +28,8 @@ from sciml.integrate.transforms import unrecorded
 
 _EXACT = 1e-13
 """Residual left where a gradient depends on it."""
+_LEFT, _FAR, _FAR_ROUNDING = 0.1, 1e5, 1e4
+"""What may be left at most: a tenth, and this many times `tol` or the rounding."""
 
 
 @final
@@ -41,7 +43,7 @@ class Krylov(AbstractStructure):
         tol: residual left, in units of the right-hand side, [1].
 
     Raises:
-        ValueError: for values that are not positive.
+        ValueError: for values that are not positive, or a `tol` of 1 and more.
     """
 
     restart: int = 30
@@ -52,6 +54,8 @@ class Krylov(AbstractStructure):
         check_whole("restart", self.restart, 1)
         check_whole("iterations", self.iterations, 1)
         check_positive("tol", self.tol)
+        if self.tol >= 1:
+            raise ValueError(f"`tol` must be below 1, got {self.tol}: zero would pass for a solution. Take e.g. 1e-3.")
 
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
         """Where J is taken: times (batch,) and states; see `AbstractStructure.jacobian`."""
@@ -64,7 +68,7 @@ class Krylov(AbstractStructure):
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""
         with unrecorded():
-            return _Products(_at(field, jacobian), jacobian[1]).pushed(x)
+            return Products(field_at(field, jacobian), jacobian[1]).pushed(x)
 
     def exact(self) -> "Krylov":
         """See `AbstractStructure.exact`."""
@@ -79,29 +83,29 @@ class _Iterated(AbstractSystem):
     def __init__(self, structure: Krylov, field: PackedField, jacobian: Jacobian, shift: Shift) -> None:
         self.structure, self.shift, self.complex = structure, beside_rows(shift, 2), is_complex(shift)
         with unrecorded():
-            self.products = _Products(_at(field, jacobian), jacobian[1])
+            self.products = Products(field_at(field, jacobian), jacobian[1])
 
     @unrecorded()
     def solve(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve`."""
-        return _gmres(lambda x: x - self.shift * self.products.pushed(x), self._cast(r), self.structure)
+        return gmres(lambda x: x - self.shift * self.products.pushed(x), self._cast(r), self.structure)
 
     @unrecorded()
     def solve_transposed(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve_transposed`."""
-        return _gmres(lambda x: x - self.shift * self.products.pulled(x), self._cast(r), self.structure.exact())
+        return gmres(lambda x: x - self.shift * self.products.pulled(x), self._cast(r), self.structure.exact())
 
     def _cast(self, r: Tensor) -> Tensor:
         return r.to(r.dtype.to_complex()) if self.complex else r
 
 
-def _at(field: PackedField, jacobian: Jacobian) -> Callable[[Tensor], Tensor]:
+def field_at(field: PackedField, jacobian: Jacobian) -> Callable[[Tensor], Tensor]:
     """The field at the times where J is taken."""
     t = jacobian[0].reshape(-1, *[1] * len(field.packing.shapes[0]))
     return lambda x: field(t, x)
 
 
-class _Products:
+class Products:
     """J x, the derivative of the linear u -> J^T u, and J^T x at a state: no forward mode is asked of the field."""
 
     def __init__(self, field: Callable[[Tensor], Tensor], v: Tensor) -> None:
@@ -126,8 +130,8 @@ def _of_parts(product: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Ten
     return product(x)[0].detach()
 
 
-def _gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> Tensor:
-    """x of A x = r in each row; NaN in rows whose residual cannot be brought to a tenth."""
+def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> Tensor:
+    """x of A x = r in each row; NaN in rows whose residual stays far above `tol`, or a tenth of r."""
     x, residual, left = torch.zeros_like(r), r, structure.iterations
     goal = structure.tol * _norms(r)
     while True:
@@ -143,7 +147,8 @@ def _gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> T
         before, residual = size, r - apply(x)
         if not (_norms(residual)[active] < 0.99 * before[active]).any():
             break  # as far as rounding lets it
-    good = _norms(residual) <= np.maximum(10 * goal, 0.1 * _norms(r))
+    most = min(_LEFT, max(_FAR * structure.tol, _FAR_ROUNDING * torch.finfo(r.dtype).eps))
+    good = _norms(residual) <= most * _norms(r)
     return x if good.all() else torch.where(torch.from_numpy(good).to(r.device)[:, None], x, torch.nan)
 
 

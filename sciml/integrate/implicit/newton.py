@@ -87,6 +87,9 @@ class Newton:
                 f"Newton needs both tolerances or none, got rtol={self.rtol} and atol={self.atol}. Give both, or leave "
                 "them to the step control."
             )
+        for name in ("rtol", "atol"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
 
     def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "Newton":
         """The same with the tolerances of the step control, unless it has some of its own."""

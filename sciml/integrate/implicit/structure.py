@@ -4,7 +4,9 @@ Everything is in packed form: rows of real numbers, one row per sample.
 """
 
 import abc
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from sciml.integrate.implicit.packing import PackedField
@@ -29,6 +31,9 @@ class AbstractSystem(abc.ABC):
 
 class AbstractStructure(abc.ABC):
     """What is known of the Jacobians. Subclasses are frozen dataclasses, and final."""
+
+    whole: ClassVar[bool] = True
+    """Whether it is the field's own Jacobian, whatever the field; else it is the user's word that it is near."""
 
     @abc.abstractmethod
     def jacobian(self, field: PackedField, t: Tensor, v: Tensor) -> Jacobian:
@@ -58,6 +63,11 @@ def beside_rows(shift: Shift, ndim: int) -> Shift:
     if isinstance(shift, Tensor) and shift.ndim:
         return shift.reshape(-1, *[1] * (ndim - 1))
     return shift
+
+
+def unhidden(jacobian: Tensor) -> Tensor:
+    """Infinite entries as NaN: divided by infinity, a residual would vanish and pass for solved."""
+    return torch.where(torch.isfinite(jacobian), jacobian, torch.nan)
 
 
 def is_complex(shift: Shift) -> bool:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sciml.core.checks import check_whole
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
-from sciml.integrate.implicit import Newton, PackedField, Packing, implicitly
+from sciml.integrate.implicit import Newton, PackedField, Packing, for_gradients, implicitly
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.bdf_formulas import (
@@ -309,7 +309,7 @@ class _Attempt:
 
     def _exact(self, shift: Tensor, here: Tensor) -> Any:
         """I - s J at the solution, when it is asked for."""
-        structure, packed, t = self.newton.structure.exact(), self.field, self.end.detach()
+        structure, packed, t = for_gradients(self.newton.structure), self.field, self.end.detach()
         return lambda: structure.system(packed, structure.jacobian(packed, t, here), shift)
 
     def _iterated(self, shift: Tensor, around: Tensor, guess: Tensor) -> Tensor:

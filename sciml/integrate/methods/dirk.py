@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sciml.integrate.flat import Flat, beside, map_leaves, real_dtype
-from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, implicitly
+from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
 from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
@@ -227,7 +227,7 @@ class _Attempt:
     @unrecorded()
     def _system_at(self, t: Tensor, v: Tensor, step: Any) -> AbstractSystem:
         """I - h gamma J with the Jacobian of a stage."""
-        structure, t = self.newton.structure.exact(), t.detach()
+        structure, t = for_gradients(self.newton.structure), t.detach()
         return structure.system(self.field, structure.jacobian(self.field, t, v), shift_of(step))
 
     def _iterated(self, t: Tensor, step: Any, around: Tensor, guess: Tensor) -> Tensor:
