@@ -95,7 +95,8 @@ class SDIRK2(AbstractDIRK):
     """Alexander's two implicit stages: order 2, L-stable, stiffly accurate.
 
     The slope at t0, known from the step before, serves dense output and error estimate, which is the second difference
-    of the slopes at t0, t0 + gamma h and t1 with the weight that makes b - error integrate parabolas.
+    of the slopes at t0, t0 + gamma h and t1 with the weight that gives the error of linear problems. (With the weight
+    that makes b - error integrate parabolas it would be a seventh of that.)
 
     Args:
         newton: how the equations are solved.
@@ -113,7 +114,7 @@ class SDIRK2(AbstractDIRK):
         b=(0.0, 1 - _SDIRK, _SDIRK),
         order=2,
         error=tuple(
-            ((1 - _SDIRK) * _SDIRK**2 + _SDIRK - 1 / 3) * w
+            (2 * (1 - _SDIRK) * _SDIRK**2 + _SDIRK**2 - 1 / 6) * (1 - _SDIRK) / (0.5 - _SDIRK) * w
             for w in (1 / _SDIRK, -1 / (_SDIRK * (1 - _SDIRK)), 1 / (1 - _SDIRK))
         ),
         error_order=3,

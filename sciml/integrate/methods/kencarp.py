@@ -204,6 +204,9 @@ class KenCarp4(AbstractDIRK):
 class KenCarp5(AbstractDIRK):
     """Order 5 with an estimate of order h⁵: eight stages, L-stable, stiffly accurate, with an explicit partner.
 
+    On linear problems the published estimate is of order h⁶ and a tenth of the error of a step: ask for a tighter
+    tolerance there, or take `Kvaerno5` or `KenCarp4`.
+
     Args:
         newton: how the equations are solved.
 
