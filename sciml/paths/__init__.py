@@ -1,0 +1,16 @@
+"""Functions of time: what drives an equation beside its state."""
+
+from sciml.paths.base import AbstractPath, Increment, Time
+from sciml.paths.brownian import BrownianMotion
+from sciml.paths.levy import AbstractLevy, NoArea, SpaceTime, SpaceTimeTime
+
+__all__ = [
+    "AbstractLevy",
+    "AbstractPath",
+    "BrownianMotion",
+    "Increment",
+    "NoArea",
+    "SpaceTime",
+    "SpaceTimeTime",
+    "Time",
+]
