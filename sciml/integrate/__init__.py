@@ -14,6 +14,7 @@ from sciml.integrate.gradient import (
     Reversible,
 )
 from sciml.integrate.methods import (
+    EES25,
     ETD1,
     ETD2RK,
     ETD3RK,
@@ -22,6 +23,8 @@ from sciml.integrate.methods import (
     SSPRK3,
     AbstractExplicitRK,
     AbstractMethod,
+    AbstractStochastic,
+    AbstractStochasticRK,
     Adams,
     AdamsBashforth,
     Bosh3,
@@ -29,23 +32,65 @@ from sciml.integrate.methods import (
     Dopri5,
     Dopri8,
     Euler,
+    EulerHeun,
+    EulerMaruyama,
+    GeneralShARK,
     Heun,
     Midpoint,
     Ralston,
+    ReversibleHeun,
     Reversibly,
+    SlowRK,
+    SPaRK,
     Step,
     StepDoubling,
+    StochasticHeun,
+    StochasticMidpoint,
+    StochasticTableau,
     ThreeEighths,
     Tsit5,
     Vern7,
+)
+from sciml.integrate.noise import (
+    AbstractNoise,
+    AbstractSense,
+    Additive,
+    Commutative,
+    Diagonal,
+    General,
+    Ito,
+    Scalar,
+    Stratonovich,
 )
 from sciml.integrate.phi import phi
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
 from sciml.integrate.solve import solve
-from sciml.integrate.terms import ODE, AbstractTerm, SemiLinear
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, SemiLinear
 
 __all__ = [
+    "EulerHeun",
+    "EulerMaruyama",
+    "ReversibleHeun",
+    "GeneralShARK",
+    "SlowRK",
+    "SPaRK",
+    "AbstractStochastic",
+    "EES25",
+    "StochasticHeun",
+    "StochasticMidpoint",
+    "AbstractStochasticRK",
+    "StochasticTableau",
+    "AbstractNoise",
+    "AbstractSense",
+    "Additive",
+    "Commutative",
+    "Diagonal",
+    "General",
+    "Ito",
+    "Scalar",
+    "Stratonovich",
+    "SDE",
     "AbstractBackend",
     "AbstractControl",
     "AbstractExecutor",

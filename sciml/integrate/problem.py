@@ -23,6 +23,7 @@ from sciml.integrate.contract import (
     of_groups,
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
+from sciml.integrate.diffusion import check_covers, flat_sde
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
@@ -33,7 +34,7 @@ from sciml.integrate.marks import marks_of
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.terms import ODE, SDE, AbstractTerm
 from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
@@ -85,10 +86,13 @@ class Problem:
         check_state(flat)
         if isinstance(term, ODE):
             term = ODE(FlatField(term.f, structure, watched=0 if compile else _WATCHED))
+        t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
+        if isinstance(term, SDE):
+            check_covers(term, t0, t1)
+            term = flat_sde(term, flat, structure, 0 if compile else _WATCHED)
         if compile:
             method = CompiledMethod(method, term, flat)
         check_whole("max_steps", max_steps, 1)
-        t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         saved = save or SaveAt(t1=True)
         return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, executor)
 
@@ -170,6 +174,8 @@ class Problem:
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
         marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
+        if isinstance(self.term, SDE) and pid.compact:  # a path has all rows, always
+            pid = replace(pid, compact=False)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
         stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)

@@ -2,10 +2,12 @@
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, final
 
 from torch import Tensor
+
+from sciml.integrate.noise import AbstractNoise, AbstractSense
 
 Field = Callable[[Tensor, Any], Any]
 """f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""
@@ -56,3 +58,50 @@ class SemiLinear(AbstractTerm):
     linear: float | complex | Tensor
     nonlinear: Field
     tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SDE(AbstractTerm):
+    """dy = f(t, y) dt + g(t, y) dW.
+
+    Args:
+        f: the drift, [state/time], as in `ODE`; or `SemiLinear(L, N)`, whose linear part is solved exactly by methods
+            made for it.
+        g: the diffusion, [state/time^(1/2)]: called like f, of a shape that `structure` tells.
+        path: W: what has `increment(t0, t1)`, such as `sciml.paths.BrownianMotion`, over the whole interval.
+        structure: what g looks like: `Diagonal()`, `Scalar()`, `Additive()`, `Commutative()` or `General()`. It decides
+            which methods serve and their orders.
+        sense: `Ito()` or `Stratonovich()`. `Additive` noise has no difference between them.
+
+    Raises:
+        TypeError: if one of these is not what it should be.
+    """
+
+    f: Any  # Field | SemiLinear: a method that takes one has refused the other
+    g: Field
+    path: Any
+    _: KW_ONLY
+    structure: AbstractNoise
+    sense: AbstractSense
+
+    def __post_init__(self) -> None:
+        for name in ("f", "g"):
+            value = getattr(self, name)
+            if not callable(value) and not (name == "f" and isinstance(value, SemiLinear)):
+                raise TypeError(
+                    f"`{name}` must be a function or a module, got a {type(value).__name__}. "
+                    "Write SDE(lambda t, y: ..., lambda t, y: ..., path, ...)."
+                )
+        if not hasattr(self.path, "increment"):
+            raise TypeError(
+                f"`path` must be a path with increments, got a {type(self.path).__name__}. Give a BrownianMotion(key, "
+                "...)."
+            )
+        for name, kind, remedy in (
+            ("structure", AbstractNoise, "Diagonal(), Scalar(), Additive(), Commutative() or General()"),
+            ("sense", AbstractSense, "Ito() or Stratonovich()"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"`{name}` must be an object, got {value!r}. Give {remedy}.")

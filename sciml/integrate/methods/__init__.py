@@ -6,15 +6,33 @@ from sciml.integrate.methods.bosh3 import Bosh3
 from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
+from sciml.integrate.methods.euler_maruyama import EulerHeun, EulerMaruyama
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
+from sciml.integrate.methods.reversible_heun import ReversibleHeun
 from sciml.integrate.methods.reversibly import Reversibly
+from sciml.integrate.methods.splitting_path import GeneralShARK, SlowRK, SPaRK
 from sciml.integrate.methods.step_doubling import StepDoubling
+from sciml.integrate.methods.stochastic import AbstractStochastic
+from sciml.integrate.methods.stochastic_low_order import EES25, StochasticHeun, StochasticMidpoint
+from sciml.integrate.methods.stochastic_rk import AbstractStochasticRK, StochasticTableau
 from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.methods.tsit5 import Tsit5
 from sciml.integrate.methods.vern7 import Vern7
 
 __all__ = [
+    "EulerHeun",
+    "EulerMaruyama",
+    "ReversibleHeun",
+    "GeneralShARK",
+    "SlowRK",
+    "SPaRK",
+    "AbstractStochastic",
+    "EES25",
+    "StochasticHeun",
+    "StochasticMidpoint",
+    "AbstractStochasticRK",
+    "StochasticTableau",
     "ETD1",
     "ETD2RK",
     "ETD3RK",

@@ -41,7 +41,7 @@ class AbstractMethod(abc.ABC):
     """Evaluations of the field per step."""
     has_error: ClassVar[bool] = False
     """Whether `Step.error` is given, so that the step size can be controlled."""
-    error_order: ClassVar[int] = 0
+    error_order: ClassVar[float] = 0
     """Power of the step size that `Step.error` is proportional to."""
     has_dense: ClassVar[bool] = False
     """Whether `Step.dense` is given, so that any time can be kept."""

@@ -54,12 +54,12 @@ class AbstractExplicitRK(AbstractMethod):
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """f(t0, y0) where the last stage of a step is the first of the next; see `AbstractMethod.init`."""
         field = check_ode(type(self).__name__, term)
-        return field(_StageTimes(t0, t0, y0)(0.0), y0) if self.reuses_last else ()
+        return field(StageTimes(t0, t0, y0)(0.0), y0) if self.reuses_last else ()
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """One step; see `AbstractMethod.step`."""
         tableau, field = self.tableau, term.f
-        times = _StageTimes(t0, t1, y, self._nodes)
+        times = StageTimes(t0, t1, y, self._nodes)
         h = times.size
         slopes = [carry if self.reuses_last else field(times(0.0), y)]
         y1 = y
@@ -76,7 +76,7 @@ class AbstractExplicitRK(AbstractMethod):
         tableau = self.tableau
         slopes = list(step.dense)
         if self._further:
-            times = _StageTimes(t0, t1, y0, _inner_nodes(self._further))
+            times = StageTimes(t0, t1, y0, _inner_nodes(self._further))
             for c, row in zip(self._further, self._rows[tableau.stages - 1 :], strict=True):
                 slopes.append(term.f(times(c), advance(y0, times.size, row, slopes)))
         return (y0, *slopes)
@@ -214,7 +214,7 @@ def weighted_sum(h: Any, row: Row, slopes: Sequence[Any]) -> Any:
     return total * h * weight if isinstance(h, Tensor) else total * (weight * h)
 
 
-class _StageTimes:
+class StageTimes:
     """Times of the stages of one step, in the state's real dtype, and the step size.
 
     A shared time becomes 0-D; equal nodes share their tensor. The ends are exactly t0 and t1.
