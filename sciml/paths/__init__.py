@@ -2,12 +2,14 @@
 
 from sciml.paths.base import AbstractPath, Increment, Time
 from sciml.paths.brownian import BrownianMotion
-from sciml.paths.levy import AbstractLevy, NoArea, SpaceTime, SpaceTimeTime
+from sciml.paths.levy import AbstractLevy, Davie, Foster, NoArea, SpaceTime, SpaceTimeTime
 
 __all__ = [
     "AbstractLevy",
     "AbstractPath",
     "BrownianMotion",
+    "Davie",
+    "Foster",
     "Increment",
     "NoArea",
     "SpaceTime",

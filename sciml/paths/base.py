@@ -11,17 +11,24 @@ Time = float | Tensor
 
 
 class Increment(NamedTuple):
-    """What a path does over [t0, t1] beyond its start.
+    """What a path X does over [t0, t1]. With v = (t - t0) / (t1 - t0) and B = X - X(t0) - v w, its way off the chord,
+
+        h = mean of B,    k = mean of (1/2 - v) B    over the interval.
 
     Args:
         w: X(t1) - X(t0), [path], shape (batch, *channels).
-        h: space-time Levy area, the mean of X - X(t0) minus its chord over the interval, [path]; None unless asked for.
-        k: space-time-time Levy area, the mean of that difference times (1/2 - (t - t0) / (t1 - t0)), [path]; likewise.
+        h: space-time Levy area, [path]; None unless asked for.
+        k: space-time-time Levy area, [path]; None unless asked for.
+        area: space-space Levy area, the integral of (X_i dX_j - X_j dX_i) / 2, [path^2], shape (batch, channel,
+            channel); None unless asked for.
+
+    Source: Foster, Lyons & Oberhauser (2020), SIAM J. Numer. Anal. 58, 1393-1421, definitions 3.2 to 3.4.
     """
 
-    w: Float[Tensor, "batch *channels"]
-    h: Float[Tensor, "batch *channels"] | None = None
-    k: Float[Tensor, "batch *channels"] | None = None
+    w: Float[Tensor, "*batch_channels"]
+    h: Float[Tensor, "*batch_channels"] | None = None
+    k: Float[Tensor, "*batch_channels"] | None = None
+    area: Float[Tensor, "*batch_channel_channel"] | None = None
 
 
 class AbstractPath(abc.ABC):
