@@ -3,6 +3,7 @@
 from sciml.integrate.backends import AbstractBackend, TorchDiffEq
 from sciml.integrate.compilable import CompileError
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
+from sciml.integrate.convert import to_ito, to_stratonovich
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
 from sciml.integrate.gradient import (
     AbstractGradient,
@@ -14,14 +15,20 @@ from sciml.integrate.gradient import (
     Reversible,
 )
 from sciml.integrate.methods import (
+    BAOAB,
     EES25,
     ETD1,
     ETD2RK,
     ETD3RK,
     ETDRK4,
+    RI6,
     RK4,
+    SRA1,
+    SRI2,
     SSPRK3,
+    UBU,
     AbstractExplicitRK,
+    AbstractLangevin,
     AbstractMethod,
     AbstractStochastic,
     AbstractStochasticRK,
@@ -34,12 +41,15 @@ from sciml.integrate.methods import (
     Euler,
     EulerHeun,
     EulerMaruyama,
+    ExponentialEulerMaruyama,
     GeneralShARK,
     Heun,
     Midpoint,
+    Milstein,
     Ralston,
     ReversibleHeun,
     Reversibly,
+    ShARK,
     SlowRK,
     SPaRK,
     Step,
@@ -66,9 +76,21 @@ from sciml.integrate.phi import phi
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
 from sciml.integrate.solve import solve
-from sciml.integrate.terms import ODE, SDE, AbstractTerm, SemiLinear
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, SemiLinear
 
 __all__ = [
+    "SRA1",
+    "ShARK",
+    "BAOAB",
+    "UBU",
+    "AbstractLangevin",
+    "Milstein",
+    "SRI2",
+    "ExponentialEulerMaruyama",
+    "RI6",
+    "Langevin",
+    "to_ito",
+    "to_stratonovich",
     "EulerHeun",
     "EulerMaruyama",
     "ReversibleHeun",

@@ -9,8 +9,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten
 
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, real_dtype, restore
-from sciml.integrate.noise import AbstractNoise, Additive, Ito
-from sciml.integrate.terms import SDE, Field, SemiLinear
+from sciml.integrate.noise import AbstractNoise, Additive, Diagonal, Ito
+from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
 
 
 @final
@@ -83,6 +83,16 @@ class FlatDiffusion:
         )
 
 
+def flat_langevin(term: Langevin, y: Flat, watched: int) -> Langevin:
+    """The term with a force that is checked, and a Brownian motion that fits the state.
+
+    Raises:
+        ValueError, TypeError: if the Brownian motion does not fit the state.
+    """
+    _check_path(term.path, Diagonal(), leaves_of(y)[0])
+    return replace(term, force=FlatField(term.force, None, watched=watched))
+
+
 def flat_sde(term: SDE, y: Flat, structure: TreeSpec | None, watched: int) -> SDE:
     """The term on flat states, with a Brownian motion that fits them.
 
@@ -95,30 +105,36 @@ def flat_sde(term: SDE, y: Flat, structure: TreeSpec | None, watched: int) -> SD
     Raises:
         ValueError, TypeError: if the Brownian motion does not fit the state.
     """
-    shape = tuple(getattr(term.path, "shape", ()))
-    needed = term.structure.noise_shape(y, shape)
-    if needed is not None:
-        raise ValueError(
-            f"{term.structure!r} noise of a state of shape {[tuple(leaf.shape) for leaf in leaves_of(y)]} needs a path "
-            f"of shape {needed} per sample, got {shape}. Give BrownianMotion(key, {needed}, ...)."
-        )
-    dtype = getattr(term.path, "dtype", None)
-    if dtype is not None and dtype != real_dtype(y):
-        raise TypeError(
-            f"`path` must have the precision of the state, {real_dtype(y)}, got {dtype}. Give "
-            f"BrownianMotion(..., dtype={real_dtype(y)})."
-        )
-    batch = getattr(term.path, "batch", None)
-    if isinstance(batch, int) and batch != len(first_leaf(y)):
-        raise ValueError(
-            f"`path` must have one row per sample, {len(first_leaf(y))}, got {batch}. Make its key with one id per row."
-        )
+    shape = _check_path(term.path, term.structure, y)
     drift = term.f if isinstance(term.f, SemiLinear) else FlatField(term.f, structure, watched=watched)
     count = shape[-1] if shape else 1
     return replace(term, f=drift, g=FlatDiffusion(term.g, structure, term.structure, count))
 
 
-def check_covers(term: SDE, t0: float | Tensor, t1: float | Tensor) -> None:
+def _check_path(path: Any, noise: AbstractNoise, y: Flat) -> tuple[int, ...]:
+    """The shape of the noise of a sample, if it fits the state."""
+    shape = tuple(getattr(path, "shape", ()))
+    needed = noise.noise_shape(y, shape)
+    if needed is not None:
+        raise ValueError(
+            f"{noise!r} noise of a state of shape {[tuple(leaf.shape) for leaf in leaves_of(y)]} needs a path "
+            f"of shape {needed} per sample, got {shape}. Give BrownianMotion(key, {needed}, ...)."
+        )
+    dtype = getattr(path, "dtype", None)
+    if dtype is not None and dtype != real_dtype(y):
+        raise TypeError(
+            f"`path` must have the precision of the state, {real_dtype(y)}, got {dtype}. Give "
+            f"BrownianMotion(..., dtype={real_dtype(y)})."
+        )
+    batch = getattr(path, "batch", None)
+    if isinstance(batch, int) and batch != len(first_leaf(y)):
+        raise ValueError(
+            f"`path` must have one row per sample, {len(first_leaf(y))}, got {batch}. Make its key with one id per row."
+        )
+    return shape
+
+
+def check_covers(term: SDE | Langevin, t0: float | Tensor, t1: float | Tensor) -> None:
     """Raise unless the path covers the interval, and Ito terms run forwards.
 
     Raises:
@@ -127,7 +143,8 @@ def check_covers(term: SDE, t0: float | Tensor, t1: float | Tensor) -> None:
     ends = [torch.as_tensor(t).detach().double() for t in (t0, t1)]
     low = float(torch.minimum(*torch.broadcast_tensors(*ends)).min())
     high = float(torch.maximum(*torch.broadcast_tensors(*ends)).max())
-    if isinstance(term.sense, Ito) and not isinstance(term.structure, Additive) and bool((ends[1] < ends[0]).any()):
+    ito = isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, Additive)
+    if ito and bool((ends[1] < ends[0]).any()):
         raise ValueError(
             f"an Ito term runs forwards only, got t0={float(ends[0].max()):g} and t1={float(ends[1].min()):g}. Convert "
             "it with to_stratonovich(term), which can be taken backwards."

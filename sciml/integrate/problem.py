@@ -23,7 +23,7 @@ from sciml.integrate.contract import (
     of_groups,
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
-from sciml.integrate.diffusion import check_covers, flat_sde
+from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
@@ -34,7 +34,7 @@ from sciml.integrate.marks import marks_of
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.terms import ODE, SDE, AbstractTerm
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin
 from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
@@ -87,9 +87,11 @@ class Problem:
         if isinstance(term, ODE):
             term = ODE(FlatField(term.f, structure, watched=0 if compile else _WATCHED))
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
-        if isinstance(term, SDE):
+        if isinstance(term, SDE | Langevin):
             check_covers(term, t0, t1)
-            term = flat_sde(term, flat, structure, 0 if compile else _WATCHED)
+            watched = 0 if compile else _WATCHED
+            is_sde = isinstance(term, SDE)
+            term = flat_sde(term, flat, structure, watched) if is_sde else flat_langevin(term, flat, watched)
         if compile:
             method = CompiledMethod(method, term, flat)
         check_whole("max_steps", max_steps, 1)

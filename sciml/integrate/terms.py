@@ -105,3 +105,42 @@ class SDE(AbstractTerm):
             value = getattr(self, name)
             if not isinstance(value, kind):
                 raise TypeError(f"`{name}` must be an object, got {value!r}. Give {remedy}.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Langevin(AbstractTerm):
+    """Underdamped Langevin dynamics of unit mass; the state is the pair (x, v):
+
+        dx = v dt,    dv = (F(t, x) - gamma v) dt + sqrt(2 gamma T) dW
+
+    At rest in a potential U with F = -grad U its density is proportional to exp(-(U(x) + v²/2) / T).
+
+    Args:
+        force: F(t, x), [x/time²], like x.
+        path: W, of the shape of x.
+        friction: gamma, [1/time].
+        temperature: T, [x²/time²].
+
+    Raises:
+        TypeError: if `force` cannot be called, or `path` has no increments.
+        ValueError: unless friction is positive and the temperature not negative.
+    """
+
+    force: Field
+    path: Any
+    _: KW_ONLY
+    friction: float
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not callable(self.force) or not hasattr(self.path, "increment"):
+            raise TypeError(
+                f"`force` must be a function and `path` have increments, got a {type(self.force).__name__} and a "
+                f"{type(self.path).__name__}. Write Langevin(lambda t, x: -x, BrownianMotion(...), friction=1.0)."
+            )
+        if not self.friction > 0 or not self.temperature >= 0:
+            raise ValueError(
+                f"`friction` must be positive and `temperature` at least 0, got {self.friction} and "
+                f"{self.temperature}. Without friction it is ODE(f)."
+            )

@@ -18,7 +18,7 @@ from torch import Tensor
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
 from sciml.integrate.problem import Problem
 from sciml.integrate.reachable import fields_of, modules_and_tensors
-from sciml.integrate.terms import ODE, SDE, SemiLinear
+from sciml.integrate.terms import ODE, SDE, Langevin, SemiLinear
 
 
 @final
@@ -123,6 +123,8 @@ def _evaluate(problem: Problem, y: Flat) -> list[Tensor]:
     start = torch.as_tensor(problem.t0, dtype=torch.float64, device=problem.device).detach()
     term, leaf = problem.term, first_leaf(y)
     time = beside(start, leaf).to(leaf.dtype.to_real())
+    if isinstance(term, Langevin):
+        return _leaves(term.force(time, leaf))
     if isinstance(term, SDE):
         drift = term.f.nonlinear if isinstance(term.f, SemiLinear) else term.f
         linear = (term.f.linear,) if isinstance(term.f, SemiLinear) else ()

@@ -119,7 +119,7 @@ def check_sde(method: AbstractStochastic, term: AbstractTerm, y: Flat) -> None:
         raise TypeError(f"{name} takes a drift that is {wanted}, got a {type(term.f).__name__}. {remedy}.")
 
 
-def increment(term: SDE, t0: Time, t1: Time) -> Any:
+def increment(term: Any, t0: Time, t1: Time) -> Any:
     """The increment of W from t0 to t1, with what areas the path has."""
     if isinstance(t0, Tensor) and t0.ndim:
         t0 = t0.reshape(-1)
@@ -128,7 +128,7 @@ def increment(term: SDE, t0: Time, t1: Time) -> Any:
     return term.path.increment(t0, t1)
 
 
-def increment_with_area(method: AbstractStochastic, term: SDE, t0: Time, t1: Time) -> tuple[Tensor, Tensor]:
+def increment_with_area(method: AbstractMethod, term: Any, t0: Time, t1: Time) -> tuple[Tensor, Tensor]:
     """W and its space-time Levy area H, the mean of W(s) - W(t0) - (s - t0)/(t1 - t0) W over the step.
 
     Raises:

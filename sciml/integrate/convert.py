@@ -1,0 +1,103 @@
+"""From one sense of dW to the other: the drifts differ by half the derivative of the diffusion along itself.
+
+f_Ito = f_Stratonovich + 1/2 sum_k (g_k . grad) g_k
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from sciml.integrate.noise import AbstractNoise, Additive, Diagonal, Ito, Stratonovich
+from sciml.integrate.terms import SDE, Field, SemiLinear
+
+
+def to_ito(term: SDE) -> SDE:
+    """The same process in the sense of Ito; a term of that sense is returned as it is.
+
+    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix. For `Diagonal`
+    noise entry i of g must depend on entry i of y only, which the drift checks once.
+
+    Raises:
+        TypeError: for a drift that is `SemiLinear`.
+    """
+    return _converted(term, Ito(), 0.5) if isinstance(term.sense, Stratonovich) else term
+
+
+def to_stratonovich(term: SDE) -> SDE:
+    """The same process in the sense of Stratonovich; see `to_ito`."""
+    return _converted(term, Stratonovich(), -0.5) if isinstance(term.sense, Ito) else term
+
+
+def _converted(term: SDE, sense: Ito | Stratonovich, sign: float) -> SDE:
+    if isinstance(term.structure, Additive):
+        return replace(term, sense=sense)
+    if isinstance(term.f, SemiLinear):
+        nonlinear = ConvertedDrift(term.f.nonlinear, term.g, term.structure, sign)
+        return replace(term, f=replace(term.f, nonlinear=nonlinear), sense=sense)
+    return replace(term, f=ConvertedDrift(term.f, term.g, term.structure, sign), sense=sense)
+
+
+@final
+@dataclass(eq=False)
+class ConvertedDrift:
+    """f + factor sum_k (g_k . grad) g_k.
+
+    Args:
+        f, g: drift and diffusion.
+        structure: of the noise.
+        factor: 1/2 to Ito, -1/2 to Stratonovich.
+    """
+
+    f: Field
+    g: Field
+    structure: AbstractNoise
+    factor: float
+    checked: bool = False
+
+    def __call__(self, t: Tensor, y: Any) -> Any:
+        """The converted drift.
+
+        Raises:
+            ValueError: if a diffusion said to be diagonal mixes entries.
+        """
+        g = self.g(t, y)
+        if self.structure.is_matrix:
+            count = _first(g).shape[-1]
+            changes = [self._change(t, y, g, k) for k in range(count)]
+            change = tree_map(lambda *leaves: torch.stack(leaves).sum(0), *changes)
+        else:
+            change = self._along(t, y, g)
+            if isinstance(self.structure, Diagonal) and not self.checked:
+                self._check(t, y, g, change)
+        return tree_map(lambda a, b: a + self.factor * b, self.f(t, y), change)
+
+    def _change(self, t: Tensor, y: Any, g: Any, k: int) -> Any:
+        made = self._along(t, y, tree_map(lambda leaf: leaf[..., k], g))
+        return tree_map(lambda leaf: leaf[..., k], made)
+
+    def _along(self, t: Tensor, y: Any, direction: Any) -> Any:
+        return torch.func.jvp(lambda at: self.g(t, at), (y,), (direction,))[1]
+
+    @torch.no_grad()
+    def _check(self, t: Tensor, y: Any, g: Any, change: Any) -> None:
+        """Compare with g times the derivative along ones, which is the same only where no entries are mixed."""
+        self.checked = True
+        slope = self._along(t, y, tree_map(torch.ones_like, y))
+        pairs: list[tuple[Tensor, Tensor]] = []
+        tree_map(lambda a, b, c: pairs.append((a * b, c)), g, slope, change)
+        for expected, found in pairs:
+            close = torch.finfo(found.dtype).eps ** 0.5
+            if not torch.allclose(expected, found, rtol=close, atol=close * float(found.abs().max() + 1e-30)):
+                raise ValueError(
+                    "a Diagonal diffusion can only be converted if entry i of g depends on entry i of y alone, but "
+                    "this one mixes entries. Give it as General(), with torch.diag_embed(g)."
+                )
+
+
+def _first(values: Any) -> Tensor:
+    found: list[Tensor] = []
+    tree_map(lambda leaf: found.append(leaf), values)
+    return found[0]
