@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.core.checks import check_shape
+
 
 def factor_of(covariance: Tensor | None, factor: Tensor | None) -> Tensor | None:
     """The Cholesky factor of a covariance, or the factor itself.
@@ -20,6 +22,7 @@ def factor_of(covariance: Tensor | None, factor: Tensor | None) -> Tensor | None
             f"give `covariance` or `factor`, not both; got shapes {tuple(covariance.shape)} and "
             f"{tuple(factor.shape)}. Drop one of them."
         )
+    check_shape("covariance", covariance, (None, None), "channel by channel")
     lower, info = torch.linalg.cholesky_ex(covariance)
     if not torch.allclose(covariance, covariance.mT) or int(info) != 0:
         raise ValueError(
