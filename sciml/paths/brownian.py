@@ -16,14 +16,14 @@ from torch import Tensor
 from sciml.core.checks import check_finite, check_increasing, check_whole
 from sciml.core.random import Key
 from sciml.paths.base import AbstractPath, Increment, Time
-from sciml.paths.bridge import Place, ends, fresh
+from sciml.paths.bridge import Place, covered, fresh
 from sciml.paths.correlation import check_factor, correlated, correlated_area, factor_of
 from sciml.paths.knot_table import KnotTable, crossed, drawn_areas
 from sciml.paths.levy import AbstractLevy, NoArea
 from sciml.paths.moments import joined
 from sciml.paths.normals import Streams, mixed
 
-_INSIDE, _INSIDE_AREA = 3, 4  # purposes of streams, beside those of the table
+_INSIDE, _INSIDE_AREA = 4, 5  # purposes of streams, beside those of the table
 _DEEPEST = 24
 
 
@@ -203,7 +203,7 @@ class BrownianMotion(AbstractPath):
         time = given.detach().reshape(-1).to(torch.float64)
         time = torch.where((time >= first - slack) & (time <= last + slack), time, math.nan)
         nearest = torch.searchsorted(self.knots, time.contiguous() + slack, right=True).sub_(1).clamp_(0)
-        nearest = self.knots[nearest.clamp_(max=len(self.knots) - 1)]
+        nearest = self.knots.take(nearest.clamp_(max=len(self.knots) - 1))
         return torch.where((time - nearest).abs() <= slack, nearest, time)
 
     def _place(self, times: Float[Tensor, "end time"]) -> Place:
@@ -211,7 +211,7 @@ class BrownianMotion(AbstractPath):
         defined = times.nan_to_num(nan=self._times[0])
         i = (torch.searchsorted(self.knots, defined, right=True) - 1).clamp_(0)
         last = len(self.knots) - 2
-        left, right = self.knots[i], self.knots[i.clamp(max=last) + 1]
+        left, right = self.knots.take(i), self.knots.take(i.clamp(max=last) + 1)
         cells = 2.0**self.depth
         place = torch.where(i > last, 0.0, (defined - left) / (right - left) * cells)
         cell = place.floor().clamp_(max=cells - 1)
@@ -232,9 +232,9 @@ class BrownianMotion(AbstractPath):
         place, table = self._place(times), self._table
         dtype, moments = table.dtype, self.levy.moments
         normals = fresh(self._streams(_INSIDE), place, self.depth, moments, table.channels, dtype)
-        parts = ends(table.of_intervals(place.interval), normals, place)
+        parts = covered(table.of_intervals(place.interval), normals, place)
         width = self._width(place.interval)
-        lengths = parts.lengths * width
+        lengths = parts.lengths.to(dtype) * width
         scaled = parts.moments * width.sqrt()[..., None]
         # A path that starts at a knot has no part before the next one.
         apart = place.interval[0] != place.interval[1]
@@ -259,7 +259,7 @@ class BrownianMotion(AbstractPath):
 
     def _width(self, interval: Tensor) -> Tensor:
         i = interval.clamp(max=len(self.knots) - 2)
-        return (self.knots[i + 1] - self.knots[i]).to(self._table.dtype)
+        return (self.knots.take(i + 1) - self.knots.take(i)).to(self._table.dtype)
 
     def _areas_of(self, pieces: Tensor, lengths: Tensor, place: Place) -> Tensor:
         """Areas of the parts of intervals at both ends, drawn by the cells that both ends lie in."""

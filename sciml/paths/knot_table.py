@@ -12,7 +12,7 @@ from sciml.paths.levy import AbstractLevy, space_space_area
 from sciml.paths.moments import STANDARD_DEVIATIONS
 from sciml.paths.normals import Streams
 
-_W, _HK, _AREA = 0, 1, 2  # purposes of streams; inside intervals: 3
+_AREA = 3  # purpose of a stream, after those of W, H and K
 
 
 @final
@@ -48,14 +48,13 @@ class KnotTable:
         return self.kept["moments"]
 
     def _draw(self) -> Tensor:
+        size = (self.levy.moments, self.intervals, self.key.batch, self.channels)
+        draws = torch.empty(size, dtype=self.dtype, device=self.knots.device)
         width = self.knots.diff().sqrt().to(self.dtype)[:, None, None]
-        draws = [Streams.of(self.key, _W).sequence(self.intervals, self.channels, self.dtype).mul_(width)]
-        if self.levy.moments > 1:
-            nodes = torch.arange(self.intervals, device=self.knots.device)[:, None]
-            pair = Streams.of(self.key, _HK).pair(nodes, self.channels, self.dtype)
-            for z, sigma in zip(pair[: self.levy.moments - 1], STANDARD_DEVIATIONS[1:], strict=False):
-                draws.append(z.mul_(width * sigma))
-        return torch.stack(draws) if len(draws) > 1 else draws[0][None]
+        for purpose, (draw, sigma) in enumerate(zip(draws, STANDARD_DEVIATIONS, strict=False)):
+            Streams.of(self.key, purpose).sequence(draw)
+            draw.mul_(width * sigma)
+        return draws
 
     @property
     def sums(self) -> Float[Tensor, "moment knot batch channel"]:
@@ -82,7 +81,8 @@ class KnotTable:
         ahead = j > i
         total = (_rows(self.sums, j) - _rows(self.sums, i)) * ahead[:, None]
         u = self._shares()
-        start, width = u[i][:, None], torch.where(ahead, u[j] - u[i], 1.0)[:, None]
+        start, end = u.take(i)[:, None], u.take(j)[:, None]
+        width = torch.where(ahead[:, None], end - start, 1.0)
         moments = [total[0]]
         if len(total) > 1:
             first = (total[1] - start * total[0]) / width
@@ -90,12 +90,12 @@ class KnotTable:
         if len(total) > 2:
             second = (total[2] - 2 * start * total[1] + start**2 * total[0]) / width**2
             moments.append((second - first + total[0] / 6) / 2)
-        return torch.stack(moments).to(self.dtype), (self.knots[j] - self.knots[i]) * ahead
+        return torch.stack(moments).to(self.dtype), (self.knots.take(j) - self.knots.take(i)) * ahead
 
     def of_intervals(self, i: Tensor) -> Float[Tensor, "moment end batch channel"]:
         """Standardised moments of the intervals `i`, (end, batch) or (end, 1)."""
         i = i.clamp(max=self.intervals - 1)
-        width = (self.knots[i + 1] - self.knots[i]).to(self.dtype)[..., None].sqrt()
+        width = (self.knots.take(i + 1) - self.knots.take(i)).to(self.dtype)[..., None].sqrt()
         picked = torch.stack([_rows(self.moments, row) for row in i], dim=1)
         sigma = torch.tensor(STANDARD_DEVIATIONS[: len(picked)], dtype=self.dtype, device=width.device)
         return picked / (width * sigma[:, None, None, None])
@@ -145,6 +145,6 @@ def drawn_areas(streams: Streams, nodes: Tensor, moments: Tensor, dt: Tensor, le
 def _rows(table: Tensor, i: Tensor) -> Tensor:
     """Entry `i` of each row, from a table (moment, knot, batch, ...) and `i` (batch,) or (1,)."""
     batch = table.shape[2]
-    if len(i) == 1 != batch:
+    if len(i) == 1:
         return table.index_select(1, i).squeeze(1)
-    return table[:, i, torch.arange(batch, device=i.device)]
+    return table.flatten(1, 2).index_select(1, i * batch + torch.arange(batch, device=i.device))

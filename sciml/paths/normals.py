@@ -90,14 +90,12 @@ class Streams:
         half = -(-count // 2)
         return torch.cat(self.pair(nodes, half, dtype), dim=-1)[..., :count]
 
-    def sequence(self, length: int, count: int, dtype: torch.dtype) -> Float[Tensor, "{length} batch {count}"]:
-        """Standard normal numbers at the nodes 0, 1 << 32, 2 << 32, ..., by the cheapest way."""
-        out = torch.empty(length, len(self.first), count, dtype=dtype, device=self.first.device)
-        pairs = torch.arange(-(-length // 2), device=out.device)[:, None] << 32
-        chunk = max(1, _WORDS_AT_ONCE // max(1, len(self.first) * count))
+    def sequence(self, out: Float[Tensor, "length batch count"]) -> None:
+        """Fill `out` with standard normal numbers, row n belonging to node n, in the cheapest way."""
+        pairs = torch.arange(-(-len(out) // 2), device=out.device)[:, None]
+        chunk = max(1, _WORDS_AT_ONCE // max(1, out[0].numel()))
         for start in range(0, len(pairs), chunk):
-            even, odd = self.pair(pairs[start : start + chunk], count, dtype)
+            even, odd = self.pair(pairs[start : start + chunk], out.shape[2], out.dtype)
             place = out[2 * start : 2 * (start + chunk)]
             place[0::2] = even
             place[1::2] = odd[: len(place) // 2]
-        return out
