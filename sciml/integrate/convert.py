@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from sciml.integrate.directional import along
 from sciml.integrate.noise import AbstractNoise, Additive, Diagonal, Ito, Stratonovich
 from sciml.integrate.terms import SDE, Field, SemiLinear
 
@@ -21,7 +22,7 @@ def to_ito(term: SDE) -> SDE:
     noise entry i of g must depend on entry i of y only, which the drift checks once.
 
     Raises:
-        TypeError: for a drift that is `SemiLinear`.
+        ValueError: for a path with a covariance of its own; when the drift is evaluated, if a diagonal g mixes entries.
     """
     return _converted(term, Ito(), 0.5) if isinstance(term.sense, Stratonovich) else term
 
@@ -34,6 +35,11 @@ def to_stratonovich(term: SDE) -> SDE:
 def _converted(term: SDE, sense: Ito | Stratonovich, sign: float) -> SDE:
     if isinstance(term.structure, Additive):
         return replace(term, sense=sense)
+    if getattr(term.path, "factor", None) is not None:
+        raise ValueError(
+            "only terms with independent Brownian motions of variance t can be converted, got a path with a covariance."
+            " Leave it out of the path and multiply g by its factor."
+        )
     if isinstance(term.f, SemiLinear):
         nonlinear = ConvertedDrift(term.f.nonlinear, term.g, term.structure, sign)
         return replace(term, f=replace(term.f, nonlinear=nonlinear), sense=sense)
@@ -79,7 +85,7 @@ class ConvertedDrift:
         return tree_map(lambda leaf: leaf[..., k], made)
 
     def _along(self, t: Tensor, y: Any, direction: Any) -> Any:
-        return torch.func.jvp(lambda at: self.g(t, at), (y,), (direction,))[1]
+        return along(lambda at: self.g(t, at), y, direction)
 
     @torch.no_grad()
     def _check(self, t: Tensor, y: Any, g: Any, change: Any) -> None:

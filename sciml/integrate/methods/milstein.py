@@ -14,6 +14,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from sciml.integrate.directional import along
 from sciml.integrate.flat import Flat, first_leaf, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes
@@ -46,6 +47,7 @@ class Milstein(AbstractStochastic):
     has_error: ClassVar[bool] = True
     error_order: ClassVar[float] = 1
     senses = BOTH
+    unit_noise: ClassVar[bool] = True
     structures = COMMUTING
     strong = Orders(0.5, 1.0, 1.0)
     weak = Orders(1.0, 1.0, 1.0)
@@ -100,7 +102,7 @@ class Milstein(AbstractStochastic):
 
 def _along(term: SDE, t: Tensor, y: Flat, direction: Flat) -> Flat:
     """The derivative of g along a direction, by forward differentiation."""
-    return torch.func.jvp(lambda at: term.g(t, at), (y,), (direction,))[1]
+    return along(lambda at: term.g(t, at), y, direction)
 
 
 def _root(h: Any, w: Tensor) -> Tensor:

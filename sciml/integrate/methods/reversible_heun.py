@@ -24,8 +24,8 @@ from sciml.integrate.terms import SDE, AbstractTerm
 class ReversibleHeun(AbstractStochastic):
     """One evaluation of f and g per step, and steps that can be taken back exactly up to rounding.
 
-    In the sense of Stratonovich: strong order 1/2, for noise that commutes 1; weak order 1; order 2 where g = 0. The
-    error estimate is the difference from g and f taken at t0.
+    In the sense of Stratonovich: strong order 1/2, for noise that commutes 1; weak order 1, for additive noise 2. Of
+    order 2 where g = 0. The error estimate is the difference from g and f taken at t0.
 
     It is stable for no decaying mode: on y' = x y only for imaginary h x from -i to i, elsewhere z - y grows. Take
     small steps, or `EES25`, which can be taken back almost exactly and is as stable as other methods.
@@ -42,7 +42,7 @@ class ReversibleHeun(AbstractStochastic):
     reversible: ClassVar[bool] = True
     senses = (Stratonovich,)
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 1.0)
+    weak = Orders(1.0, 1.0, 2.0)
 
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> tuple[Flat, Flat, Flat]:
         """z, f and g at the first state; see `AbstractMethod.init`."""

@@ -89,8 +89,8 @@ _SRI2 = SRITableau(
 class SRI2(AbstractStochastic):
     """Strong order 3/2 for diagonal and scalar noise in the sense of Ito; three evaluations of f and four of g.
 
-    For `Diagonal` noise entry i of g must depend on entry i of y only. Weak order 2 of the drift alone; order 3 where
-    g = 0. The error is the difference from a method of Milstein's kind with Euler's drift, of order h^(3/2).
+    For `Diagonal` noise entry i of g must depend on entry i of y only. Weak order 3/2, for additive noise 2; order 3
+    where g = 0. The error is the difference from a method of Milstein's kind with Euler's drift, of order h^(3/2).
 
     Source: Rossler (2010), SIAM J. Numer. Anal. 48, 922-952, table 6.2, SRI2.
     """
@@ -100,9 +100,10 @@ class SRI2(AbstractStochastic):
     has_error: ClassVar[bool] = True
     error_order: ClassVar[float] = 1.5
     senses = (Ito,)
+    unit_noise: ClassVar[bool] = True
     structures = (Additive, Diagonal, Scalar)
     strong = Orders(1.5, 1.5, 1.5)
-    weak = Orders(1.5, 1.5, 1.5)
+    weak = Orders(1.5, 1.5, 2.0)
     tableau: ClassVar[SRITableau] = _SRI2
 
     def step(self, term: SDE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:

@@ -57,6 +57,8 @@ class AbstractStochastic(AbstractMethod):
     """The structures of noise it is right for."""
     strong: ClassVar[Orders]
     weak: ClassVar[Orders]
+    unit_noise: ClassVar[bool] = False
+    """Whether it counts on Brownian motions that are independent and of variance t."""
     linear: ClassVar[bool] = False
     """Whether the drift is to be `SemiLinear`."""
     has_dense: ClassVar[bool] = True
@@ -113,10 +115,25 @@ def check_sde(method: AbstractStochastic, term: AbstractTerm, y: Flat) -> None:
         known = ", ".join(kind.__name__ for kind in method.structures)
         other = "StochasticHeun()" if sense == "Stratonovich" else "EulerMaruyama()"
         raise TypeError(f"{name} is made for {known} noise, got {structure}. Take e.g. {other}.")
+    if method.unit_noise:
+        check_unit_noise(name, term)
     if isinstance(term.f, SemiLinear) != method.linear:
         wanted = "SemiLinear(L, N)" if method.linear else "a function"
         remedy = "Give the linear part as L" if method.linear else "Take ExponentialEulerMaruyama(), or add L y to it"
         raise TypeError(f"{name} takes a drift that is {wanted}, got a {type(term.f).__name__}. {remedy}.")
+
+
+def check_unit_noise(name: str, term: SDE) -> None:
+    """Raise if the path has channels with a covariance of their own, other than t.
+
+    Raises:
+        ValueError: if so, and the noise is not additive.
+    """
+    if getattr(term.path, "factor", None) is not None and not isinstance(term.structure, Additive):
+        raise ValueError(
+            f"{name} counts on independent Brownian motions of variance t, got a path with a covariance. Leave it out "
+            "of the path and multiply g by its factor, or take a Stratonovich method."
+        )
 
 
 def increment(term: Any, t0: Time, t1: Time) -> Any:

@@ -24,7 +24,8 @@ _EES25 = StochasticTableau(
 class StochasticHeun(AbstractStochasticRK):
     """The mean of the slopes at both ends: z = y + h f0 + g0 W, y1 = y + h (f0 + f1)/2 + (g0 + g1) W/2.
 
-    Two evaluations of f and g. In the sense of Stratonovich: strong order 1/2, for noise that commutes 1; weak order 1.
+    Two evaluations of f and g. In the sense of Stratonovich: strong order 1/2, for noise that commutes 1; weak order 1,
+    for additive noise 2.
     It is `Heun` where g = 0. The error is the difference from the first slope, of order h.
 
     Source: Kloeden & Platen (1992), Numerical Solution of Stochastic Differential Equations, (11.1.19).
@@ -35,7 +36,7 @@ class StochasticHeun(AbstractStochasticRK):
     stages: ClassVar[int] = 2
     error_order: ClassVar[float] = 1
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 1.0)
+    weak = Orders(1.0, 1.0, 2.0)
 
 
 @final
@@ -54,7 +55,7 @@ class StochasticMidpoint(AbstractStochasticRK):
     stages: ClassVar[int] = 2
     error_order: ClassVar[float] = 1
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 1.0)
+    weak = Orders(1.0, 1.0, 2.0)
 
 
 @final
@@ -78,7 +79,7 @@ class EES25(AbstractStochasticRK):
     error_order: ClassVar[float] = 1
     reversible: ClassVar[bool] = True
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 1.0)
+    weak = Orders(1.0, 1.0, 2.0)
 
     def step_back(self, term: SDE, t0: Time, t1: Time, y1: Flat, carry1: tuple[()]) -> tuple[Flat, tuple[()]]:
         """A step with -h and -W; see `AbstractMethod.step_back`."""

@@ -50,6 +50,7 @@ class RI6(AbstractStochastic):
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 2
     senses = (Ito,)
+    unit_noise: ClassVar[bool] = True
     strong = Orders(0.5, 1.0, 1.0)
     weak = Orders(2.0, 2.0, 2.0)
 
