@@ -14,10 +14,10 @@ from sciml.paths import BrownianMotion, Davie, Foster, Increment, NoArea, SpaceT
 from sciml.paths.levy import AbstractLevy
 from sciml.paths.moments import STANDARD_DEVIATIONS, joined, split_matrix
 
-ROWS = 60_000
+ROWS = 20_000
 LEAST_P = 1e-4  # of some dozens of tests with fixed seeds
 WITHIN = 4.5 / math.sqrt(ROWS)  # of correlations that are 0
-QUERIES = [(0.4, 0.8), (0.4, 1.6), (0.1, 0.33), (0.41, 0.43), (0.13, 1.77), (0.0, 2.0), (0.77, 0.81), (1.99, 2.0)]
+QUERIES = [(0.4, 0.8), (0.1, 0.33), (0.41, 0.43), (0.13, 1.77), (0.77, 0.81)]
 LEVYS: list[AbstractLevy] = [NoArea(), SpaceTime(), SpaceTimeTime()]
 
 
@@ -261,7 +261,7 @@ def test_the_noise_may_have_any_shape():
 
 
 @pytest.mark.parametrize("levy", [Davie(), Foster()], ids=lambda levy: type(levy).__name__)
-@pytest.mark.parametrize(("t0", "t1"), [(0.4, 0.8), (0.1, 0.33), (0.1, 1.9)])
+@pytest.mark.parametrize(("t0", "t1"), [(0.4, 0.8), (0.1, 1.9)])
 def test_areas_between_channels(levy, t0, t1):
     """Antisymmetric, mean 0, variance dt^2 / 4, uncorrelated with each other; the chord's part is H W' - W H'."""
     increment = path(ROWS, levy=levy).increment(t0, t1)
@@ -271,7 +271,7 @@ def test_areas_between_channels(levy, t0, t1):
     pairs = torch.stack([area[:, 0, 1], area[:, 0, 2], area[:, 1, 2]]) / ((t1 - t0) / 2)
     assert float((pairs @ pairs.mT / ROWS - torch.eye(3)).abs().max()) < 3 * WITHIN
     bridge = area[:, 0, 1] - (h[:, 0] * w[:, 1] - w[:, 0] * h[:, 1])
-    assert float(bridge.var()) == pytest.approx((t1 - t0) ** 2 / 12, rel=4 * WITHIN)
+    assert float(bridge.var()) == pytest.approx((t1 - t0) ** 2 / 12, rel=6 / math.sqrt(ROWS))
     assert abs(float(torch.corrcoef(torch.stack([bridge, w[:, 0] * w[:, 1]]))[0, 1])) < WITHIN
 
 
@@ -285,6 +285,7 @@ def test_the_bridge_area_given_h():
         variance = 0.4**2 / 20 + 0.4 / 5 * squares if isinstance(levy, Foster) else 0.4**2 / 12 + 0 * squares
         z = (increment.area[:, 0, 1] - product) / variance.sqrt()
         assert normal(z)
+        assert float(z.var()) == pytest.approx(1.0, abs=4 * math.sqrt(2 / ROWS))
         assert abs(float(torch.corrcoef(torch.stack([z**2, squares]))[0, 1])) < WITHIN
 
 
@@ -321,8 +322,8 @@ def test_correlated_channels():
     brownian = path(ROWS, (2,), levy=Foster(), covariance=covariance)
     increment = brownian.increment(0.1, 0.9)
     assert increment.h is not None and increment.area is not None
-    torch.testing.assert_close(increment.w.mT.cov() / 0.8, covariance, rtol=0, atol=0.04)
-    torch.testing.assert_close(increment.h.mT.cov() / 0.8 * 12, covariance, rtol=0, atol=0.04)
+    torch.testing.assert_close(increment.w.mT.cov() / 0.8, covariance, rtol=0, atol=0.08)
+    torch.testing.assert_close(increment.h.mT.cov() / 0.8 * 12, covariance, rtol=0, atol=0.08)
     factor = torch.linalg.cholesky(covariance)
     same = path(ROWS, (2,), levy=Foster(), factor=factor).increment(0.1, 0.9)
     assert torch.equal(same.w, increment.w)
