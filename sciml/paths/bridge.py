@@ -20,7 +20,6 @@ from sciml.paths.moments import split_matrix
 from sciml.paths.normals import Streams
 
 _GAUSS = {
-    1: ((0.5,), (1.0,)),
     2: ((0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6), (0.5, 0.5)),
     3: ((0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)), (5 / 18, 4 / 9, 5 / 18)),
 }
@@ -78,6 +77,8 @@ def covered(
         place: where the ends lie.
     """
     depth, moments = len(normals) - 1, len(z)
+    if moments == 1:
+        return _covered_w(z[0], normals[:, :, :, 0], place)
     width = 0.5**depth
     one = place.interval[0] == place.interval[1]
     cell = one & (place.cell[0] == place.cell[1])
@@ -103,6 +104,23 @@ def covered(
     return Parts(_levy(m, chord), lengths)
 
 
+def _covered_w(z: Tensor, normals: Tensor, place: Place) -> Parts:
+    """`covered` for W alone: the integrals of the functions of W up to a time are hats."""
+    depth = len(normals) - 1
+    at = (place.cell + place.share) * 0.5**depth
+    level = torch.arange(depth, dtype=at.dtype, device=at.device)[:, None, None]
+    local = (at * 2.0**level).frac_()
+    hats = torch.minimum(local, 1 - local) * 0.5 ** (level / 2)
+    last = (place.share * (1 - place.share) * 0.5**depth).sqrt()[None]
+    weights = torch.cat([hats, last]).to(z.dtype)[..., None]
+    up_to = at.to(z.dtype)[..., None] * z + (weights * normals).sum(0)
+    one = place.interval[0] == place.interval[1]
+    before = torch.where(one[:, None], 0.0, z[0] - up_to[0])
+    after = torch.where(one[:, None], up_to[1] - up_to[0], up_to[1])
+    lengths = torch.stack([torch.where(one, 0.0, 1 - at[0]), torch.where(one, at[1] - at[0], at[1])])
+    return Parts(torch.stack([before, after])[None], lengths)
+
+
 def _integrals(begin: Tensor, length: Tensor, local: Tensor, norm: Tensor, span: tuple[Tensor, Tensor]) -> Tensor:
     """Integrals of v^k, v the share of the span, times the i-th polynomial of a piece, (..., k, i, end, time).
 
@@ -119,8 +137,6 @@ def _integrals(begin: Tensor, length: Tensor, local: Tensor, norm: Tensor, span:
     nodes, weights = _gauss(moments, begin)
     factor = length / norm.clamp(min=tiny).sqrt()
     powers = [weights * factor[..., None, :, :]]
-    if moments == 1:
-        return powers[0][..., None, :, :]
     along = (begin[..., None, :, :] - span[0] + length[..., None, :, :] * nodes) / span[1].clamp(min=tiny)
     for _ in range(moments - 1):
         powers.append(powers[-1] * along)
@@ -180,8 +196,6 @@ def _of_last(place: Place, width: float, span: tuple[Tensor, Tensor], moments: i
 def _combined(integrals: Tensor, numbers: Tensor) -> Float[Tensor, "moment end batch channel"]:
     """Sum over levels and functions of integrals (level, k, function, end, time) times numbers."""
     integrals = integrals.to(numbers.dtype)
-    if integrals.shape[1] == 1:
-        return (integrals[:, 0, 0, :, :, None] * numbers[:, :, :, 0]).sum(0)[None]
     if integrals.shape[-1] == 1:
         return torch.einsum("lkje,lebjc->kebc", integrals[..., 0], numbers)
     return torch.einsum("lkjeb,lebjc->kebc", integrals, numbers)

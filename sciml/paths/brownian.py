@@ -240,7 +240,7 @@ class BrownianMotion(AbstractPath):
         apart = place.interval[0] != place.interval[1]
         whole = apart & (place.cell[0] == 0) & (place.share[0] == 0)
         before, lengths_before = scaled[:, 0] * ~whole[:, None], lengths[0] * ~whole
-        start = place.interval[0] + 1 - whole.long()
+        start = (place.interval[0] + 1 - whole.long()).clamp_(max=len(self.knots) - 1)
         middle, length = table.between(start, place.interval[1])
         length = length.to(dtype)
         head = joined(before, middle, lengths_before[:, None], length[:, None])
