@@ -77,7 +77,7 @@ class ConvertedDrift:
         else:
             change = self._along(t, y, g)
             if isinstance(self.structure, Diagonal) and not self.checked:
-                self._check(t, y, g, change)
+                self._check(t, y)
         return tree_map(lambda a, b: a + self.factor * b, self.f(t, y), change)
 
     def _change(self, t: Tensor, y: Any, g: Any, k: int) -> Any:
@@ -88,19 +88,26 @@ class ConvertedDrift:
         return along(lambda at: self.g(t, at), y, direction)
 
     @torch.no_grad()
-    def _check(self, t: Tensor, y: Any, g: Any, change: Any) -> None:
-        """Compare with g times the derivative along ones, which is the same only where no entries are mixed."""
+    def _check(self, t: Tensor, y: Any) -> None:
+        """Along any direction the derivative is that along ones times it, entry by entry, only where no entries mix."""
         self.checked = True
-        slope = self._along(t, y, tree_map(torch.ones_like, y))
+        probe = tree_map(_waves, y)
+        slope, found = self._along(t, y, tree_map(torch.ones_like, y)), self._along(t, y, probe)
         pairs: list[tuple[Tensor, Tensor]] = []
-        tree_map(lambda a, b, c: pairs.append((a * b, c)), g, slope, change)
-        for expected, found in pairs:
-            close = torch.finfo(found.dtype).eps ** 0.5
-            if not torch.allclose(expected, found, rtol=close, atol=close * float(found.abs().max() + 1e-30)):
+        tree_map(lambda a, b, c: pairs.append((a * b, c)), slope, probe, found)
+        for expected, made in pairs:
+            close = torch.finfo(made.dtype).eps ** 0.5
+            if not torch.allclose(expected, made, rtol=close, atol=close * float(made.abs().max() + 1e-30)):
                 raise ValueError(
                     "a Diagonal diffusion can only be converted if entry i of g depends on entry i of y alone, but "
                     "this one mixes entries. Give it as General(), with torch.diag_embed(g)."
                 )
+
+
+def _waves(leaf: Tensor) -> Tensor:
+    """Entries of which no two are equal within a sample."""
+    entries = torch.arange(leaf[0].numel(), dtype=leaf.dtype, device=leaf.device)
+    return torch.cos(1.0 + entries).reshape(leaf.shape[1:]).expand_as(leaf).contiguous()
 
 
 def _first(values: Any) -> Tensor:

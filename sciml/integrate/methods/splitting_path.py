@@ -48,7 +48,7 @@ class SPaRK(AbstractStochasticRK):
     """Splitting-path Runge-Kutta: three evaluations of f and g per step, with an embedded error estimate.
 
     In the sense of Stratonovich: strong order 1/2, 1 for noise that commutes, 3/2 for additive noise. The error is the
-    difference from Heun's rule along the same path, of order h.
+    difference from Heun's rule along the same path, of order h, for noise that commutes h^(3/2).
 
     Source: Foster (2023), "On the convergence of adaptive approximations for stochastic differential equations", arXiv
     2311.14201, definition 1.6.
