@@ -79,11 +79,11 @@ class SDE(AbstractTerm):
     """
 
     f: Any  # Field | SemiLinear: a method that takes one has refused the other
-    g: Field
+    g: Any  # Field, and an AbstractNoise and an AbstractSense below: what else is given is answered here
     path: Any
     _: KW_ONLY
-    structure: AbstractNoise
-    sense: AbstractSense
+    structure: Any
+    sense: Any
 
     def __post_init__(self) -> None:
         for name in ("f", "g"):
@@ -127,7 +127,7 @@ class Langevin(AbstractTerm):
         ValueError: unless friction is positive and the temperature not negative.
     """
 
-    force: Field
+    force: Any  # Field
     path: Any
     _: KW_ONLY
     friction: float

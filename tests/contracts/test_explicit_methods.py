@@ -18,7 +18,9 @@ from sciml.integrate import (
     PID,
     RK4,
     SSPRK3,
+    AbstractLangevin,
     AbstractMethod,
+    AbstractStochastic,
     Adams,
     AdamsBashforth,
     Bosh3,
@@ -72,7 +74,7 @@ MULTISTEP: list[AbstractMethod] = [
 ]
 """Further orders, measured on the oscillator. Those above 7 reach rounding before the slope shows;
 `tests/integrate/test_adams.py` proves their orders by polynomials."""
-OTHER_FILES: tuple[type, ...] = (AbstractExponentialRK,)
+OTHER_FILES: tuple[type, ...] = (AbstractExponentialRK, AbstractLangevin, AbstractStochastic)
 """Interfaces whose cases stand in another file of this folder."""
 OTHER_NAMES = {"Reversibly"}
 """Classes with cases of their own elsewhere, by name."""

@@ -311,24 +311,24 @@ def test_states_between_steps_are_linear():
 
 
 def test_back_over_the_same_path():
-    path = path_of((2,), n=1024)
+    path = path_of((2,), n=256)
     term = term_for(StochasticHeun(), path)
-    end = solve(term, StochasticHeun(), start(), 0.0, 1.0, control=Fixed(n=1024)).ys
-    back = solve(term, StochasticHeun(), end, 1.0, 0.0, control=Fixed(n=1024)).ys
-    torch.testing.assert_close(back, start(), rtol=0, atol=2e-2)
+    end = solve(term, StochasticHeun(), start(), 0.0, 1.0, control=Fixed(n=256)).ys
+    back = solve(term, StochasticHeun(), end, 1.0, 0.0, control=Fixed(n=256)).ys
+    torch.testing.assert_close(back, start(), rtol=0, atol=5e-2)
 
 
 @pytest.mark.parametrize("structure", ["diagonal", "scalar", "commutative", "general"])
 def test_both_senses_are_one_process(structure):
     f, g, noise = FIELDS[structure]
-    term = SDE(f, g, StoredPath(0, 50, noise, 1024), structure=STRUCTURES[structure], sense=Stratonovich())
+    term = SDE(f, g, StoredPath(0, 50, noise, 256), structure=STRUCTURES[structure], sense=Stratonovich())
     y0 = start(50)
-    direct = solve(term, StochasticHeun(), y0, 0.0, 1.0, control=Fixed(n=1024)).ys
-    there = solve(to_ito(term), EulerMaruyama(), y0, 0.0, 1.0, control=Fixed(n=1024)).ys
-    unchanged = solve(replace(term, sense=Ito()), EulerMaruyama(), y0, 0.0, 1.0, control=Fixed(n=1024)).ys
+    direct = solve(term, StochasticHeun(), y0, 0.0, 1.0, control=Fixed(n=256)).ys
+    there = solve(to_ito(term), EulerMaruyama(), y0, 0.0, 1.0, control=Fixed(n=256)).ys
+    unchanged = solve(replace(term, sense=Ito()), EulerMaruyama(), y0, 0.0, 1.0, control=Fixed(n=256)).ys
     assert float((there - direct).norm()) < 0.5 * float((unchanged - direct).norm())
     back = to_stratonovich(to_ito(term))
-    again = solve(back, StochasticHeun(), y0, 0.0, 1.0, control=Fixed(n=1024)).ys
+    again = solve(back, StochasticHeun(), y0, 0.0, 1.0, control=Fixed(n=256)).ys
     torch.testing.assert_close(again, direct, rtol=0, atol=1e-11)
     assert to_ito(to_ito(term)).f is not term.f and to_stratonovich(term) is term
 
@@ -362,20 +362,20 @@ def swing(path: Any, temperature: float = 0.7) -> Langevin:
 
 @pytest.mark.parametrize("method", LANGEVIN, ids=repr)
 def test_langevin_orders_are_as_claimed(method):
-    rows, counts = 400, (8, 16, 32, 64)
-    path = StoredPath(3, rows, (2,), 2**11)
+    rows, counts = 400, (4, 8, 16, 32)
+    path = StoredPath(3, rows, (2,), 2**9)
     y0 = (torch.ones(rows, 2), torch.zeros(rows, 2))
 
     def end(how: Any, n: int, temperature: float = 0.7) -> Tensor:
         return torch.cat(solve(swing(path, temperature), how, y0, 0.0, 1.0, control=Fixed(n=n)).ys, dim=1)
 
-    truth, errors = end(UBU(), 2**10), []
+    truth, errors = end(UBU(), 2**8), []
     for n in counts:
         errors.append((end(method, n) - truth).square().sum(1).reshape(10, -1).mean(1).sqrt())
     slope, width = slope_interval(torch.stack(errors, 1), counts)
     print(f"\n{method!r}: strong order {slope:.3f} +- {width:.3f}, claimed {method.strong}")
     assert method.strong - 0.25 < slope - width and slope + width < method.strong + 0.25
-    still = [float((end(method, n, 0.0) - end(UBU(), 2**10, 0.0)).norm()) for n in (16, 32)]
+    still = [float((end(method, n, 0.0) - end(UBU(), 2**8, 0.0)).norm()) for n in (16, 32)]
     assert math.log2(still[0] / still[1]) == pytest.approx(method.order, abs=0.25)
 
 
@@ -555,6 +555,6 @@ def test_tableaus_are_checked():
     with pytest.raises(ValueError, match="weights for additive noise: b_2 c must be 0.5"):
         check_additive((0.5, 0.5, 0.5, 1.0, 1.0, 1.0))
     good = SRI2.tableau
-    with pytest.raises(ValueError, match="SRI tableau: beta1 1 must be 1, got 0"):
+    with pytest.raises(ValueError, match="SRI tableau: beta1 1 must be 1, got .*"):
         SRITableau(good.a0, good.b0, good.a1, good.b1, good.alpha, ((-2.0, 4 / 3, 2 / 3, 0.0), *good.beta[1:]))
     assert GeneralShARK.tableau.additive == 1.5 and SRA1.weights[0] == 0.75 and Scalar().commutes
