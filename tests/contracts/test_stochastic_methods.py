@@ -5,6 +5,7 @@ stages: slopes of ten independent groups, whose mean has a 95 % interval. Weak o
 without any sampling: the mean of a step over W and H is a sum over the nodes of a quadrature that is exact for it.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
