@@ -8,11 +8,13 @@ import torch
 
 
 def pytest_configure() -> None:
-    """Float64 also for the tensors made while tests are collected, and Ctrl-C as in any Python process.
+    """Float64 also for the tensors made while tests are collected, every warning each time, Ctrl-C as in any process.
 
+    PyTorch gives some of its warnings once per process, so that which test fails on one would depend on the order.
     Workers of a parallel run ignore SIGINT, and so would every process that a test starts in order to interrupt it.
     """
     torch.set_default_dtype(torch.float64)
+    torch.set_warn_always(True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,8 +1,11 @@
 """The floors of the building: imports go down only, also inside functions."""
 
 import ast
+import builtins
+import dis
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,25 @@ def test_unknown_attribute_is_an_attribute_error() -> None:
 @pytest.mark.parametrize("folder", ["datasets", "benchmarks", "examples"])
 def test_top_level_folders_shadow_no_package(folder: str) -> None:
     assert not list((PACKAGE.parent / folder).rglob("__init__.py"))
+
+
+def global_names(code: types.CodeType) -> set[str]:
+    """Names that a piece of code, and the functions in it, look up in their module."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(global_names(part) for part in code.co_consts if isinstance(part, types.CodeType)))
+
+
+def own_names(code: types.CodeType) -> set[str]:
+    """Names that a module and the classes in it bind."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("STORE_NAME", "STORE_GLOBAL", "DELETE_NAME")}
+    return names.union(*(own_names(part) for part in code.co_consts if isinstance(part, types.CodeType)))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_names_exist(file: Path) -> None:
+    """The linters cannot tell: shape strings in annotations look like names to them."""
+    code = compile(file.read_text(), str(file), "exec")
+    known = (
+        own_names(code) | set(dir(builtins)) | {"__name__", "__file__", "__annotations__", "__qualname__", "__module__"}
+    )
+    assert not global_names(code) - known

@@ -20,7 +20,10 @@ def batch_size(name: str, y: State) -> int:
     sizes = set()
     for leaf in tree_leaves(y):
         if not isinstance(leaf, Tensor):
-            raise TypeError(f"`{name}` must be a tensor or a tree of tensors, got a {type(leaf).__name__}.")
+            raise TypeError(
+                f"`{name}` must be a tensor or a tree of tensors, got a {type(leaf).__name__}. Convert numbers, "
+                "lists of them and arrays by torch.as_tensor(...)."
+            )
         if leaf.ndim < 2:
             raise ValueError(
                 f"`{name}` must have shape (batch, *state) with at least one state axis, got {tuple(leaf.shape)}. "

@@ -17,7 +17,8 @@ from sciml.integrate.solution import Result
 from sciml.integrate.terms import SDE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated
 
-RUNNING = -1
+RUNNING, SPOILT = -1, -2
+"""Results of samples that are not finished: below 0. `SPOILT` where the last attempt was not finite."""
 RESOLUTION = 2.0**-49
 """A step below this fraction of the time is lost in rounding: a few units in the last place."""
 STRETCH = 1.0 + 1e-6
@@ -37,6 +38,8 @@ class Walk(NamedTuple):
     last: Tensor
     place: Tensor
     result: Tensor
+    counted: tuple[Tensor, ...] = ()
+    """Evaluations so far, (batch,), for methods that count them, or where jumps may take some."""
 
 
 class Attempt(NamedTuple):
@@ -73,13 +76,25 @@ class Stepping:
     marks: Marks | None = None
     structure: Any = None
 
-    def start(self, tau0: Tensor, y0: Flat) -> Walk:
-        """The walk before its first attempt."""
+    @property
+    def first_evaluations(self) -> int:
+        """Evaluations of the field before the first step: two choose its size, one of which it may reuse."""
+        chosen = self.control.dt0 is None
+        return 2 * chosen + (not chosen and self.method.reuses_last)
+
+    def evaluations_of(self, step: Step) -> int | Tensor:
+        """Evaluations of the field that an attempt took."""
+        return self.method.stages - int(self.method.reuses_last) if step.evaluations is None else step.evaluations
+
+    def start(self, tau0: Tensor, y0: Flat, h: Tensor | None = None) -> Walk:
+        """The walk before its first attempt, of size `h` if it is given."""
         carry = self.method.init(self.term, self.clock.time(tau0, y0), y0)
-        h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
+        if h is None:
+            h = self._first_step(tau0, map_leaves(torch.detach, y0), map_rows(torch.detach, carry))
         zero = torch.zeros(self.clock.shape, dtype=torch.int64, device=tau0.device)
         memory = (torch.ones_like(h), torch.ones_like(h)) if self.control.remembers else ()
-        return Walk(tau0, h, y0, carry, memory, zero, zero, torch.zeros_like(h), zero, zero + RUNNING)
+        counted = (zero.new_zeros(self.clock.rows),) if self.method.counts or self.marks is not None else ()
+        return Walk(tau0, h, y0, carry, memory, zero, zero, torch.zeros_like(h), zero, zero + RUNNING, counted)
 
     def attempt(self, walk: Walk, *, all_running: bool = False, host: bool = False) -> tuple[Walk, Attempt]:
         """Try one step of every running sample. What decides about steps is never differentiated.
@@ -124,9 +139,12 @@ class Stepping:
         self, walk: Walk, step: Step, tau1: Tensor, reach: Tensor, running: Tensor
     ) -> tuple[Walk, Tensor, Tensor | None]:
         """Times, step sizes and results after the attempt, who moved, and who came to a jump."""
-        control = self.control
+        control, clock = self.control, self.clock
         assert step.error is not None
         ratio = self.ratio(step.error, walk.y, step.y)
+        status = None if step.status is None else clock.worst(step.status)
+        if status is not None:
+            ratio = torch.where(status > 0, math.inf, ratio)
         finite, dt, now = ratio < math.inf, tau1 - walk.tau, walk.tau.abs()
         # Behind t0 = 0 any step can be resolved. If the field is not finite there, no size will help.
         stuck = (dt <= RESOLUTION * torch.where(finite, now, now + self.end.abs().clamp(max=1.0))) & ~reach
@@ -150,13 +168,23 @@ class Stepping:
             tau = torch.where(hit, entry_of(self.marks.resume, place), tau)
             jumped = hit & entry_of(self.marks.jump, place)
             place = torch.where(hit, (place + 1).clamp(max=self.marks.stop.shape[-1] - 1), place)
-        cause = torch.where(finite, int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
-        result = torch.where(stuck & running, cause, walk.result)
+        # A step may also be too small because the one before it was not finite.
+        spoilt = ~finite if status is None else ~finite & (status <= 0)
+        cause = torch.where(finite & (walk.result != SPOILT), int(Result.STEP_TOO_SMALL), int(Result.NON_FINITE))
+        if status is not None:
+            cause = torch.where(status > 0, status, cause)
+        result = torch.where(stuck, cause, torch.where(spoilt, SPOILT, RUNNING))
+        result = torch.where(running, result, walk.result)
         arrived = moved & (reach if self.marks is None else tau >= self.end)
         result = torch.where(arrived, int(Result.SUCCESS), result)
         memory = walk.memory
         if memory:
             memory = (torch.where(moved, ratio.clamp(min=1e-10), memory[0]), torch.where(moved, *memory))
+        counted = walk.counted
+        if counted:
+            counted = (counted[0] + self.evaluations_of(step) * clock.to_rows(running),)
+            if jumped is not None:
+                counted = (counted[0] + int(self.method.reuses_last) * clock.to_rows(jumped),)
         judged = walk._replace(
             tau=tau,
             h=h,
@@ -166,6 +194,7 @@ class Stepping:
             last=torch.where(moved, dt, walk.last),
             place=place,
             result=result,
+            counted=counted,
         )
         return judged, moved, jumped
 

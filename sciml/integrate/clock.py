@@ -59,6 +59,14 @@ class Clock:
         """`yes` in the rows whose clock says so, else `no`."""
         return torch.where(beside(self.to_rows(condition), yes), yes, no)
 
+    def worst(self, status: Tensor) -> Tensor:
+        """The largest code of the rows of each clock, from one per row."""
+        if self.joint:
+            return status.max()
+        if self.groups is None:
+            return status
+        return status.new_zeros(self.shape).scatter_reduce(0, self.groups, status, "amax")
+
     def root_mean_square(self, values: Flat) -> Tensor:
         """sqrt of the mean of |x|² over all elements that belong to a clock."""
         if self.groups is None and isinstance(values, Tensor):

@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sciml.integrate.flat import Flat, first_leaf, leaves_of
+from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.reachable import everything
 from sciml.integrate.terms import ODE, AbstractTerm
 
@@ -25,8 +26,14 @@ class CompileError(RuntimeError):
     """The field cannot be compiled; the message says what stands in the way and what to do."""
 
 
-def check_kind(term: AbstractTerm, y0: Flat) -> None:
-    """Refuse terms and states that compiled steps do not serve."""
+def check_kind(method: AbstractMethod, term: AbstractTerm, y0: Flat) -> None:
+    """Refuse methods, terms and states that compiled steps do not serve."""
+    if not method.compiles:
+        raise CompileError(
+            f"compile=True serves methods whose steps are always the same operations, got {type(method).__name__}, "
+            "whose steps depend on values or on how many there were. Take an explicit Runge-Kutta method, or pass "
+            "compile=False."
+        )
     if not isinstance(term, ODE):
         raise CompileError(
             f"compile=True serves ODE terms, got {type(term).__name__}: its transforms and complex numbers gain "

@@ -45,7 +45,7 @@ class CompiledMethod(AbstractMethod):
     """
 
     def __init__(self, method: AbstractMethod, term: AbstractTerm, y0: Flat) -> None:
-        check_kind(term, y0)
+        check_kind(method, term, y0)
         self.method = method
         for name in AbstractMethod.__annotations__:
             setattr(self, name, getattr(method, name))

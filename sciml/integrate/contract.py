@@ -1,6 +1,8 @@
 """What `solve` asks of its arguments, before the first step."""
 
 import math
+import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -31,6 +33,24 @@ def chosen_control(method: Any, control: AbstractControl | None) -> AbstractCont
     return control
 
 
+def kind_of(value: Any) -> str:
+    """What was given, in words."""
+    return f"the class {value.__name__} itself" if isinstance(value, type) else f"{type(value).__name__} {value!r}"[:80]
+
+
+def checked_params(params: Any) -> tuple[Tensor, ...]:
+    """The further tensors as a tuple."""
+    if isinstance(params, Tensor) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"`params` must be a sequence of tensors, got {kind_of(params)}. Give params=(w,), or "
+            "params=tuple(module.parameters())."
+        )
+    for tensor in (params := tuple(params)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"`params` must be tensors, got a {type(tensor).__name__}. Give params=(w, ...).")
+    return params
+
+
 def check_state(y: Flat) -> None:
     leaves = leaves_of(y)
     for leaf in leaves:
@@ -52,9 +72,14 @@ def check_dense(method: AbstractMethod) -> None:
         )
 
 
-def checked_time(name: str, t: float | Tensor, batch: int) -> float | Tensor:
+def checked_time(name: str, t: Any, batch: int) -> float | Tensor:
     """The time as it is, or a number where it is a tensor for no reason."""
     if not isinstance(t, Tensor):
+        if isinstance(t, bool) or not isinstance(t, numbers.Real):
+            raise TypeError(
+                f"`{name}` must be a number or a tensor, got {kind_of(t)}. Give e.g. 1.0, or a time per sample as "
+                "torch.tensor([1.0, 2.0])."
+            )
         return float(t)
     if t.ndim > 0 and t.shape != (batch,):
         raise ValueError(f"`{name}` must be a number, 0-D or one per sample ({batch},), got shape {tuple(t.shape)}.")
@@ -91,7 +116,7 @@ def of_groups(t: Tensor, groups: Tensor, count: int) -> Tensor:
 
 def check_steps(control: Fixed, t0: float | Tensor, t1: float | Tensor, max_steps: int) -> None:
     """Raise before the grid is made if it would have too many steps."""
-    steps = control.n or 0
+    steps = len(control.ts) - 1 if control.ts is not None else control.n or 0
     if control.dt is not None and not (isinstance(t0, Tensor) or isinstance(t1, Tensor)):
         steps = abs(t1 - t0) / control.dt
     if steps > max_steps:

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sciml.integrate.directional import along
-from sciml.integrate.noise import AbstractNoise, Additive, Diagonal, Ito, Stratonovich
+from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito, Stratonovich
 from sciml.integrate.terms import SDE, Field, SemiLinear
 
 
 def to_ito(term: SDE) -> SDE:
     """The same process in the sense of Ito; a term of that sense is returned as it is.
 
-    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix. For `Diagonal`
-    noise entry i of g must depend on entry i of y only, which the drift checks once.
+    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix. For
+    `DiagonalNoise` entry i of g must depend on entry i of y only, which the drift checks once.
 
     Raises:
         ValueError: for a path with a covariance of its own; when the drift is evaluated, if a diagonal g mixes entries.
@@ -33,7 +33,7 @@ def to_stratonovich(term: SDE) -> SDE:
 
 
 def _converted(term: SDE, sense: Ito | Stratonovich, sign: float) -> SDE:
-    if isinstance(term.structure, Additive):
+    if isinstance(term.structure, AdditiveNoise):
         return replace(term, sense=sense)
     if getattr(term.path, "factor", None) is not None:
         raise ValueError(
@@ -76,7 +76,7 @@ class ConvertedDrift:
             change = tree_map(lambda *leaves: torch.stack(leaves).sum(0), *changes)
         else:
             change = self._along(t, y, g)
-            if isinstance(self.structure, Diagonal) and not self.checked:
+            if isinstance(self.structure, DiagonalNoise) and not self.checked:
                 self._check(t, y)
         return tree_map(lambda a, b: a + self.factor * b, self.f(t, y), change)
 
@@ -99,8 +99,8 @@ class ConvertedDrift:
             close = torch.finfo(made.dtype).eps ** 0.5
             if not torch.allclose(expected, made, rtol=close, atol=close * float(made.abs().max() + 1e-30)):
                 raise ValueError(
-                    "a Diagonal diffusion can only be converted if entry i of g depends on entry i of y alone, but "
-                    "this one mixes entries. Give it as General(), with torch.diag_embed(g)."
+                    "a DiagonalNoise diffusion can only be converted if entry i of g depends on entry i of y alone, "
+                    "but this one mixes entries. Give it as GeneralNoise(), with torch.diag_embed(g)."
                 )
 
 

@@ -9,7 +9,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten
 
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, real_dtype, restore
-from sciml.integrate.noise import AbstractNoise, Additive, Diagonal, Ito
+from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito
 from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
 
 
@@ -71,14 +71,14 @@ class FlatDiffusion:
             return
         if self.noise.is_matrix:
             shape = f"the shape of the state and one more axis for the {self.count} Brownian motions, {wanted}"
-            remedy = "Return one column per Brownian motion, or choose Diagonal() or Scalar() for a g like the state."
+            remedy = "Return one column per Brownian motion, or choose DiagonalNoise() for a g like the state."
         else:
             shape = f"the shape of the state, {wanted}"
-            remedy = "Drop the further axis, or choose General(), Commutative() or Additive() for a matrix."
+            remedy = "Drop the further axis, or choose GeneralNoise() or AdditiveNoise() for a matrix."
         if part.dtype != leaf.dtype:
             remedy = "Bring parameters and state to one dtype."
         raise ValueError(
-            f"the diffusion of {name} noise must have {shape}, and {leaf.dtype}, got {tuple(part.shape)} and "
+            f"the diffusion of {name} must have {shape}, and {leaf.dtype}, got {tuple(part.shape)} and "
             f"{part.dtype}. {remedy}"
         )
 
@@ -89,7 +89,7 @@ def flat_langevin(term: Langevin, y: Flat, watched: int) -> Langevin:
     Raises:
         ValueError, TypeError: if the Brownian motion does not fit the state.
     """
-    _check_path(term.path, Diagonal(), leaves_of(y)[0])
+    _check_path(term.path, DiagonalNoise(), leaves_of(y)[0])
     return replace(term, force=FlatField(term.force, None, watched=watched))
 
 
@@ -143,7 +143,7 @@ def check_covers(term: SDE | Langevin, t0: float | Tensor, t1: float | Tensor) -
     ends = [torch.as_tensor(t).detach().double() for t in (t0, t1)]
     low = float(torch.minimum(*torch.broadcast_tensors(*ends)).min())
     high = float(torch.maximum(*torch.broadcast_tensors(*ends)).max())
-    ito = isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, Additive)
+    ito = isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, AdditiveNoise)
     if ito and bool((ends[1] < ends[0]).any()):
         raise ValueError(
             f"an Ito term runs forwards only, got t0={float(ends[0].max()):g} and t1={float(ends[1].min()):g}. Convert "

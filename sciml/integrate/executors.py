@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
+from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
+from sciml.integrate.sample_rows import may_hold_rows
 from sciml.integrate.solution import Result
 from sciml.integrate.transforms import is_differentiated
 
@@ -116,7 +117,7 @@ def _spoilt(records: list[tuple[Attempt, Tensor, Tensor]]) -> Tensor:
 
 def out_of_steps(walk: Walk) -> Walk:
     """The walk with those still running marked as failed."""
-    return walk._replace(result=torch.where(walk.result == RUNNING, int(Result.MAX_STEPS), walk.result))
+    return walk._replace(result=torch.where(walk.result < 0, int(Result.MAX_STEPS), walk.result))
 
 
 class _Compaction:
@@ -137,37 +138,43 @@ class _Compaction:
         if not self.allowed or 2 * running > len(walk.result):
             return walk
         rows = (walk.result < 0).nonzero()[:, 0]
-        part = _take(walk, rows)
-        if self.rows is None and not self._independent(walk, part, rows):
+        if (
+            self.rows is None
+            and may_hold_rows(self.stepping.term, len(walk.result))
+            or not self._independent(walk, rows)
+        ):
             self.allowed = False
             return walk
         self.kept = walk if self.rows is None else _put(self.kept, self.rows, walk)
         self.recorder.narrow(rows)
         self.rows = rows if self.rows is None else self.rows[rows]
         self.stepping = self.stepping.subset(rows)
-        return part
+        return _take(walk, rows)
 
     def whole(self, walk: Walk) -> Walk:
         """The walk of all samples."""
         return walk if self.rows is None else _put(self.kept, self.rows, walk)
 
     @torch.no_grad()
-    def _independent(self, walk: Walk, part: Walk, rows: Tensor) -> bool:
-        """Whether the field gives the same for some rows alone: it may hold one tensor row per sample."""
+    def _independent(self, walk: Walk, rows: Tensor) -> bool:
+        """Whether the field gives the same for some rows alone, now and at the end: what is not found by
+        `may_hold_rows` may still be seen here.
+        """
         stepping = self.stepping
-        field = stepping.term.f  # type: ignore[attr-defined]
-        leaf = leaves_of(walk.y)[0]
-        real = leaf.dtype.to_real()
+        whole, field = stepping.clock, stepping.term.f  # type: ignore[attr-defined]
+        clock, y = whole.subset(rows), map_leaves(lambda leaf: leaf[rows], walk.y)
+        real = leaves_of(y)[0].dtype.to_real()
+        close = torch.finfo(real).eps ** 0.5
         try:
-            alone = field(stepping.clock.subset(rows).time(part.tau, part.y).to(real), part.y)
+            for tau in (walk.tau, stepping.end):
+                alone = field(clock.time(tau[rows], y).to(real), y)
+                together = field(whole.time(tau, walk.y).to(real), walk.y)
+                for a, b in zip(leaves_of(alone), leaves_of(together), strict=True):
+                    if not torch.allclose(a, b[rows], rtol=close, atol=close, equal_nan=True):
+                        return False
         except (RuntimeError, ValueError, IndexError):
             return False
-        together = field(stepping.clock.time(walk.tau, walk.y).to(real), walk.y)
-        close = torch.finfo(real).eps ** 0.5
-        return all(
-            torch.allclose(a, b[rows], rtol=close, atol=close, equal_nan=True)
-            for a, b in zip(leaves_of(alone), leaves_of(together), strict=True)
-        )
+        return True
 
 
 def _take(walk: Walk, rows: Tensor) -> Walk:
@@ -182,6 +189,6 @@ def _put(whole: Walk, rows: Tensor, part: Walk) -> Walk:
 
     parts = {
         name: map_rows(put, getattr(whole, name), getattr(part, name))
-        for name in ("tau", "h", "tried", "accepted", "last", "place", "result")
+        for name in ("tau", "h", "tried", "accepted", "last", "place", "result", "counted")
     }
     return whole._replace(**parts, y=map_leaves(put, whole.y, part.y))

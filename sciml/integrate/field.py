@@ -1,5 +1,6 @@
 """The field as the methods call it: flat states in, flat slopes out, everything checked."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -8,7 +9,11 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from sciml.integrate.flat import Flat, leaves_of, restore
-from sciml.integrate.terms import Field
+from sciml.integrate.reachable import modules_and_tensors
+from sciml.integrate.terms import ODE, Field
+
+_OF_DTYPES = re.compile("dtype|scalar type|[Tt]ype \\(|same type")
+"""What torch says of tensors that do not go together."""
 
 
 @final
@@ -41,7 +46,11 @@ class FlatField:
     def _watched(self, t: Tensor, y: Flat) -> Flat:
         """f(t, y), or an error if this evaluation changed the state or the slope before it."""
         versions = _versions(y)
-        slope = self._slope(t, y)
+        try:
+            slope = self._slope(t, y)
+        except RuntimeError as error:
+            check_dtypes(self.f, y, error)
+            raise
         if _versions(y) != versions:
             raise ValueError(
                 "the field must leave the state as it is, but it changed `y` in place. Compute dy/dt in new tensors, "
@@ -91,6 +100,23 @@ class FlatField:
                     f"{tuple(value.shape)} and {value.dtype}. Return the derivative of every entry, and bring "
                     "parameters and state to one dtype."
                 )
+
+
+def check_dtypes(f: Field, y: Flat, error: RuntimeError) -> None:
+    """Raise with a remedy if torch complains of dtypes, and tensors of the field have others than the state."""
+    if not _OF_DTYPES.search(str(error)):
+        return
+    modules, named = modules_and_tensors(ODE(f))
+    tensors = [*(t for m in modules for t in (*m.parameters(), *m.buffers())), *(t for _, t in named)]
+    real = leaves_of(y)[0].dtype.to_real()
+    other = sorted(
+        {str(t.dtype) for t in tensors if (t.is_floating_point() or t.is_complex()) and t.dtype.to_real() != real}
+    )
+    if other:
+        raise TypeError(
+            f"parameters and state must have one precision, got {', '.join(other)} in the field and "
+            f"{leaves_of(y)[0].dtype} in `y0`. Convert one of them, e.g. y0.float() or module.double()."
+        ) from error
 
 
 def _versions(y: Flat) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Stepping along a given grid, without ever reading the device."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -11,9 +11,26 @@ from sciml.integrate.control import Times
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.outputs import Recorder
+from sciml.integrate.solution import Result
 from sciml.integrate.terms import AbstractTerm
 
 STEPS_BETWEEN_CHECKS = 16
+
+
+class Walked(NamedTuple):
+    """What came of the steps along a grid.
+
+    Args:
+        y: final state.
+        failed: per sample the number of the step or check at which it failed (-1: none).
+        result: per sample.
+        evaluations: per sample, where the method counts them, else None.
+    """
+
+    y: Flat
+    failed: Tensor
+    result: Tensor
+    evaluations: Tensor | None
 
 
 @final
@@ -38,11 +55,13 @@ class FixedLoop:
     wanted: set[int]
     recorder: Recorder
 
-    def run(self, y0: Flat) -> tuple[Flat, Tensor]:
-        """Final state, and per sample the number of the check at which it failed (-1: none)."""
+    def run(self, y0: Flat) -> Walked:
+        """Take all steps."""
         y = checked = y0
         leaf = first_leaf(y)
         failed = torch.full((len(leaf),), -1, device=leaf.device)
+        result = torch.zeros_like(failed)
+        evaluations = torch.zeros_like(failed) if self.method.counts else None
         times: list[Time] = [beside(t, leaf) if isinstance(t, Tensor) else t for t in self.times]
         carry = self.method.init(self.term, times[0], y)
         if 0 in self.wanted:
@@ -53,15 +72,24 @@ class FixedLoop:
             before = y
             step = self.method.step(self.term, times[i - 1], times[i], y, carry)
             y, carry = step.y, step.carry
+            if step.evaluations is not None and evaluations is not None:
+                evaluations = evaluations + step.evaluations * (failed < 0)
+            if step.status is not None:
+                result = torch.where(failed < 0, step.status.to(result.dtype), result)
+                failed = torch.where((failed < 0) & (result > 0), i, failed)
+                y = freeze(failed >= 0, before, y)
             if recording:
                 attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
             if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
-                failed = torch.where((failed < 0) & ~finite_rows(y), i, failed)
-                y = checked = freeze(failed >= 0, checked, y)
+                lost = (failed < 0) & ~finite_rows(y)
+                failed = torch.where(lost, i, failed)
+                result = torch.where(lost, int(Result.NON_FINITE), result)
+                # What solves equations was frozen above, at the step where it failed.
+                y = checked = freeze(lost if self.method.iterates else failed >= 0, checked, y)
             if i in self.wanted:
                 self.keep(i, times[i], y)
-        return y, failed
+        return Walked(y, failed, result, evaluations)
 
     def _tau(self, i: int) -> float | Tensor:
         return self.times[i] * self.sign

@@ -65,3 +65,10 @@ def real_dtype(y: Flat) -> torch.dtype:
     """The real dtype of the state's precision."""
     dtype = first_leaf(y).dtype
     return _REAL.get(dtype, dtype)
+
+
+def field_time(t: float | Tensor, leaf: Tensor) -> Tensor:
+    """A time as fields take it: a tensor in the state's real dtype."""
+    if isinstance(t, Tensor):
+        return t.to(real_dtype(leaf))
+    return torch.full((), t, dtype=real_dtype(leaf), device=leaf.device)

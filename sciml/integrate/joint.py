@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
 
 from sciml.integrate.adaptive import RESOLUTION, RUNNING, STRETCH, Attempt, Stepping, Walk
-from sciml.integrate.flat import Flat
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
 
@@ -36,7 +34,8 @@ class JointWalk:
         walk, marks = self.walk, self.stepping.marks
         self.tau, self.h, self.y, self.carry = float(walk.tau), float(walk.h), walk.y, walk.carry
         self.tried = self.accepted = 0
-        self.last, self.result = 0.0, RUNNING
+        self.last, self.result, self.counted = 0.0, RUNNING, walk.counted
+        self.spoilt = False  # whether the last attempt was not finite
         self.end = float(self.stepping.end)
         self.sign = float(self.stepping.clock.sign)
         self.marks = (
@@ -68,7 +67,10 @@ class JointWalk:
         )
         with torch.no_grad():
             ratio = stepping.ratio(step.error, y0, step.y).item()  # type: ignore[arg-type]
-        moved = self._judge(ratio, dt, reach)
+        status = 0 if step.status is None else int(step.status.max())
+        moved = self._judge(math.inf if status else ratio, dt, reach, status)
+        if self.counted:
+            self.counted = (self.counted[0] + stepping.evaluations_of(step),)
         if moved:
             self.y, self.carry, self.last = step.y, step.carry, dt
             self.tau = resume if reach else tau1
@@ -77,6 +79,7 @@ class JointWalk:
                 self.marks.pop()
             if reach and jump:
                 self.carry = stepping.method.init(stepping.term, self.sign * self.tau, self.y)
+                self.counted = (self.counted[0] + int(stepping.method.reuses_last),)
             if self.tau >= self.end:
                 self.result = int(Result.SUCCESS)
         self.tried += 1
@@ -88,22 +91,18 @@ class JointWalk:
         tau, h, last = torch.tensor([self.tau, self.h, self.last], dtype=torch.float64, device=device).unbind()
         tried, accepted, result = torch.tensor([self.tried, self.accepted, self.result], device=device).unbind()
         return self.walk._replace(
-            tau=tau, h=h, last=last, y=self.y, carry=self.carry, tried=tried, accepted=accepted, result=result
+            tau=tau,
+            h=h,
+            last=last,
+            y=self.y,
+            carry=self.carry,
+            tried=tried,
+            accepted=accepted,
+            result=result,
+            counted=self.counted,
         )
 
-    @torch.no_grad()
-    def _ratio(self, error: Flat, y0: Flat, y1: Flat) -> float:
-        """The norm of an error in units of the tolerance, infinite where it is not finite."""
-        stepping = self.stepping
-        if isinstance(error, Tensor) and stepping.control.norm is None:
-            (rtol, atol), count = stepping.tolerances[0], max(error.numel(), 1)
-            scale = torch.maximum(y0.detach().abs(), y1.detach().abs()).mul_(rtol).add_(atol)  # type: ignore[union-attr]
-            ratio = torch.linalg.vector_norm(error.detach().div(scale)).item() / count**0.5
-        else:
-            ratio = float(stepping.raw_ratio(error, y0, y1))
-        return ratio if math.isfinite(ratio) else math.inf
-
-    def _judge(self, ratio: float, dt: float, reach: bool) -> bool:
+    def _judge(self, ratio: float, dt: float, reach: bool, status: int) -> bool:
         """Choose the next step size; whether the step is accepted."""
         control = self.stepping.control
         finite = math.isfinite(ratio)
@@ -120,8 +119,9 @@ class JointWalk:
         elif not accept and h < control.dt_min:
             stuck = True
         self.h = h
+        spoilt, self.spoilt = self.spoilt, not finite and not status
         if stuck:
-            self.result = int(Result.STEP_TOO_SMALL if finite else Result.NON_FINITE)
+            self.result = status or int(Result.STEP_TOO_SMALL if finite and not spoilt else Result.NON_FINITE)
             return False
         if accept and control.remembers:
             self.memory = (max(ratio, 1e-10), self.memory[0])

@@ -63,5 +63,5 @@ def marks_of(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> 
 def entry_of(table: Tensor, place: Tensor) -> Tensor:
     """The entry of each clock's row of a table."""
     if place.ndim == 0:
-        return table[0, place]
+        return table[0].gather(0, place[None])[0]  # as an index it would be read
     return table.expand(len(place), -1).gather(1, place[:, None])[:, 0]

@@ -63,11 +63,11 @@ class AbstractNoise(abc.ABC):
 
 @final
 @dataclass(frozen=True)
-class Diagonal(AbstractNoise):
+class DiagonalNoise(AbstractNoise):
     """Entry i of g acts with a Brownian motion of its own on entry i of the state: g like y.
 
     Where entry i of g depends on entry i of y only, this noise commutes, and methods have the orders they state for it.
-    A diffusion that mixes entries, as a network does, is allowed; methods then have the orders of `General`.
+    A diffusion that mixes entries, as a network does, is allowed; methods then have the orders of `GeneralNoise`.
     """
 
     commutes = True
@@ -90,7 +90,7 @@ class Diagonal(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class Scalar(AbstractNoise):
+class ScalarNoise(AbstractNoise):
     """One Brownian motion for all entries of the state: g like y. This noise commutes."""
 
     commutes = True
@@ -111,7 +111,7 @@ class Scalar(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class Additive(AbstractNoise):
+class AdditiveNoise(AbstractNoise):
     """g does not depend on the state, but may on time: the senses of Ito and Stratonovich agree.
 
     Args:
@@ -128,7 +128,7 @@ class Additive(AbstractNoise):
 
     def noise_shape(self, y: Flat, given: tuple[int, ...]) -> tuple[int, ...] | None:
         """See `AbstractNoise.noise_shape`."""
-        return (Diagonal() if self.diagonal else General()).noise_shape(y, given)
+        return (DiagonalNoise() if self.diagonal else GeneralNoise()).noise_shape(y, given)
 
     def times(self, g: Flat, w: Tensor) -> Flat:
         """See `AbstractNoise.times`."""
@@ -137,7 +137,7 @@ class Additive(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class Commutative(AbstractNoise):
+class CommutativeNoise(AbstractNoise):
     """m Brownian motions whose vector fields commute: g (batch, *state, m). That they do is taken on trust."""
 
     commutes = True
@@ -153,7 +153,7 @@ class Commutative(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class General(AbstractNoise):
+class GeneralNoise(AbstractNoise):
     """m Brownian motions without further structure: g (batch, *state, m)."""
 
     commutes = False

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from sciml.integrate.adaptive import Attempt
 from sciml.integrate.clock import Clock
+from sciml.integrate.events.cut import Cut
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
+from sciml.integrate.initial import initial_states
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.terms import AbstractTerm
 from sciml.integrate.transforms import is_differentiated
@@ -31,6 +33,7 @@ class _Record:
     before: float | Tensor
     after: float | Tensor
     dense: Any = None
+    cut: Cut | None = None
 
 
 class AbstractOutput(abc.ABC):
@@ -114,11 +117,11 @@ class TimesOutput(AbstractOutput):
         assert not isinstance(record.before, Tensor) and not isinstance(record.after, Tensor)
         if not self.pieces:
             self.passed = bisect.bisect_right(self.numbers, record.before)
-            count = self.passed
-            self.pieces.append(map_leaves(lambda y: y.unsqueeze(1).expand(-1, count, *y.shape[1:]), self.y0))
+            tau = self.tau[: self.passed]
+            self.pieces.append(initial_states(self.term, self.clock, tau, self.tau0, self.y0))
         low, high = self.passed, bisect.bisect_right(self.numbers, record.after, self.passed)
         if low < high:
-            record.dense = _prepared(self.method, self.term, record.attempt)
+            record.dense = _prepared(self.method, self.term, record)
             tau = self.tau[low:high] if is_differentiated(self.tau) else self.numbers[low:high]
             self.pieces.append(dense_at(self.method, record, tau))
             self.passed = high
@@ -126,9 +129,10 @@ class TimesOutput(AbstractOutput):
     def _begin(self) -> None:
         """A column per time: the initial state where it is wanted, else nothing yet."""
         started = _started(self.clock, self.tau, self.tau0)
+        first = initial_states(self.term, self.clock, self.tau, self.tau0, self.y0)
         for j in range(self.tau.shape[-1]):
-            hit = started[:, j]
-            self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), self.y0))
+            y, hit = map_leaves(lambda y, j=j: y[:, j], first), started[:, j]
+            self.columns.append(map_leaves(lambda y, hit=hit: torch.where(beside(hit, y), y, _lost(y)), y))
 
     def _flush(self) -> None:
         window, self.window = self.window, []
@@ -140,7 +144,7 @@ class TimesOutput(AbstractOutput):
         if low >= high:
             return
         for record in window:
-            record.dense = _prepared(self.method, self.term, record.attempt)
+            record.dense = _prepared(self.method, self.term, record)
         tau = self.tau[..., low:high]
         values, hit = dense_in(self.method, self.clock, window, tau if tau.ndim == 1 else self.clock.to_rows(tau))
         for i in range(high - low):
@@ -190,7 +194,10 @@ def _lost(y: Tensor) -> Tensor:
     return torch.full_like(y, torch.nan, requires_grad=False)
 
 
-def _prepared(method: AbstractMethod, term: AbstractTerm, attempt: Attempt) -> Any:
+def _prepared(method: AbstractMethod, term: AbstractTerm, record: _Record) -> Any:
+    if record.dense is not None:
+        return record.dense
+    attempt = record.attempt
     return method.prepare_dense(term, attempt.t0, attempt.t1, attempt.y0, attempt.step)
 
 
@@ -222,7 +229,12 @@ def dense_in(method: AbstractMethod, clock: Clock, window: list[_Record], tau: T
     index = torch.searchsorted(ends.detach(), wanted.detach()) - 1  # tau in (ends[i], ends[i + 1]]
     hit = (index >= 0) & (index < len(window))
     index = index.clamp(0, len(window) - 1)
-    start, end = ends.gather(1, index), ends.gather(1, index + 1)
+    start = ends.gather(1, index)
+    if any(record.cut is not None for record in window):
+        whole = [record.after if record.cut is None else record.cut.end for record in window]
+        end = torch.stack([clock.to_rows(torch.as_tensor(t)).expand(rows) for t in whole], dim=1).gather(1, index)
+    else:
+        end = ends.gather(1, index + 1)
     span = torch.where(end > start, end - start, 1.0)
     theta = torch.where(hit, (wanted - start) / span, 0.0)
     row = torch.arange(rows, device=index.device)[:, None]
@@ -261,7 +273,8 @@ class StepsOutput(AbstractOutput):
         moved = record.attempt.accept
         if self.clock.joint and not bool(moved):
             return
-        self._keep(record.after, record.attempt.step.y, moved)
+        tau, y = (record.after, record.attempt.step.y) if record.cut is None else (record.cut.tau, record.cut.y)
+        self._keep(tau, y, moved)
 
     def _keep(self, tau: Any, y: Flat, moved: Any) -> None:
         if self.rows is not None:
@@ -321,7 +334,7 @@ class DenseOutput(AbstractOutput):
         attempt = record.attempt
         if self.clock.joint and not bool(attempt.accept):
             return
-        record.dense = _prepared(self.method, self.term, attempt)
+        record.dense = _prepared(self.method, self.term, record)
         self.records.append(record)
 
     def at(self, tau: Tensor) -> tuple[Flat, Tensor]:
@@ -354,10 +367,19 @@ class Recorder:
 
     outputs: list[AbstractOutput] = field(default_factory=list)
 
-    def add(self, attempt: Attempt, before: float | Tensor, after: float | Tensor, *, last: bool) -> None:
-        """One attempt, with the times of the clocks before and after it."""
+    def add(
+        self,
+        attempt: Attempt,
+        before: float | Tensor,
+        after: float | Tensor,
+        *,
+        last: bool,
+        cut: Cut | None = None,
+        dense: Any = None,
+    ) -> None:
+        """One attempt, with the times of the clocks before and after it, and its dense output if that is known."""
         for output in self.outputs:
-            output.add(_Record(attempt, before, after), last)
+            output.add(_Record(attempt, before, after, dense, cut), last)
 
     def narrow(self, rows: Tensor) -> None:
         """From now on attempts come for these of the rows so far only."""

@@ -1,6 +1,5 @@
 """A checked call of `solve`, and how it is carried out without a thought for gradients."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -18,6 +17,7 @@ from sciml.integrate.contract import (
     check_ends,
     check_state,
     check_steps,
+    checked_params,
     checked_time,
     chosen_control,
     of_groups,
@@ -26,17 +26,18 @@ from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
-from sciml.integrate.fixed_grid import FixedLoop
+from sciml.integrate.fixed_grid import FixedLoop, Walked
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.function import Function
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.marks import marks_of
+from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
-from sciml.integrate.wanted import wanted_times
+from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
 
 _WATCHED = 4
@@ -69,34 +70,42 @@ class Problem:
         term: AbstractTerm,
         method: Any,
         y0: State,
-        t0: float | Tensor,
-        t1: float | Tensor,
+        t0: Any,
+        t1: Any,
         control: AbstractControl | None,
         save: SaveAt | None,
-        params: Sequence[Tensor],
+        params: Any,
         max_steps: int,
         executor: AbstractExecutor | None,
         compile: bool,
     ) -> "Problem":
+        """Check what `solve` was given."""
         control = chosen_control(method, control)
         batch = batch_size("y0", y0)
         if batch == 0:
             raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
         flat, structure = flatten(y0)
         check_state(flat)
+        watched = 0 if compile else _WATCHED
         if isinstance(term, ODE):
-            term = ODE(FlatField(term.f, structure, watched=0 if compile else _WATCHED))
+            term = ODE(FlatField(term.f, structure, watched=watched))
+        elif isinstance(term, Split):
+            term = Split(*(FlatField(f, structure, watched=watched) for f in (term.explicit, term.implicit)))
         t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         if isinstance(term, SDE | Langevin):
             check_covers(term, t0, t1)
-            watched = 0 if compile else _WATCHED
             is_sde = isinstance(term, SDE)
             term = flat_sde(term, flat, structure, watched) if is_sde else flat_langevin(term, flat, watched)
         if compile:
             method = CompiledMethod(method, term, flat)
+        elif isinstance(method, AbstractMethod):
+            pid = control.inner if isinstance(control, Clip) else control
+            method = method.tuned(pid.tolerances(flat, structure) if isinstance(pid, PID) else None)
         check_whole("max_steps", max_steps, 1)
         saved = save or SaveAt(t1=True)
-        return Problem(term, method, flat, structure, t0, t1, control, saved, tuple(params), max_steps, executor)
+        return Problem(
+            term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
+        )
 
     @property
     def device(self) -> torch.device:
@@ -111,6 +120,11 @@ class Problem:
     def fixed(self) -> Solution:
         """Along a grid."""
         assert isinstance(self.control, Fixed)
+        if getattr(self.method, "iterates", False) and self._is_mapped():
+            raise ValueError(
+                f"{type(self.method).__name__} iterates as long as values ask for it, and cannot be taken under "
+                "torch.vmap. Put what is mapped over on the batch axis of `y0`, or take an explicit method."
+            )
         check_steps(self.control, self.t0, self.t1, self.max_steps)
         times = self.control.grid(self.t0, self.t1)
         batch, steps = len(first_leaf(self.y0)), len(times) - 1
@@ -118,10 +132,7 @@ class Problem:
         clock, wanted = self._fixed_clock(times, batch), self.save.ts
         recorder, at_times, dense = Recorder(), None, None
         if wanted is not None and not plan.ts_steps:
-            tau = wanted.to(self.device, torch.float64)
-            if isinstance(clock.sign, Tensor):
-                tau = tau.expand(batch, -1)
-            tau = clock.turned_rows(tau)
+            tau = wanted_on_grid(wanted.to(self.device), clock, times)
             at_times = TimesOutput(self.term, self.method, clock, tau, clock.turned(self._time(times[0])), self.y0)
             recorder.outputs.append(at_times)
         if self.save.dense:
@@ -135,19 +146,21 @@ class Problem:
         plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
         if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded():
             y, failed = whole_grid(self.term, self.method, times, self.y0)  # type: ignore[arg-type]
+            walked = Walked(y, failed, (failed >= 0) * int(Result.NON_FINITE), None)
         else:
-            y, failed = loop.run(self.y0)
+            walked = loop.run(self.y0)
+        y, failed = walked.y, walked.failed
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
         taken = torch.where(failed >= 0, failed, steps)
         each = self.method.stages - int(self.method.reuses_last)
-        evaluations = taken * each + int(self.method.reuses_last)
+        counted = taken * each if walked.evaluations is None else walked.evaluations
+        evaluations = counted + int(self.method.reuses_last)
         last = torch.as_tensor(times[-1] - times[-2], dtype=torch.float64).expand(batch)
-        result = torch.where(failed >= 0, int(Result.NON_FINITE), int(Result.SUCCESS))
         ts, ys = plan.collect(times, self.y0, y)
         if at_times is not None and wanted is not None:
             ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
         stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
-        return Solution(*unwrapped(ts, ys), stats, result, dense)  # type: ignore[arg-type]
+        return Solution(*unwrapped(ts, ys), stats, walked.result, dense)  # type: ignore[arg-type]
 
     def _time(self, t: float | Tensor) -> Tensor:
         """A time of a grid as a tensor."""
@@ -169,6 +182,21 @@ class Problem:
 
     def adaptive(self) -> Solution:
         """With error control."""
+        stepping, tau0 = self.stepping()
+        named = self.outputs(stepping.clock, tau0, stepping.end)
+        recorder = Recorder([*named.values(), *self.watchers])
+        executor = self.executor or default_executor(self.device)
+        if isinstance(self.method, CompiledMethod):
+            if stepping.control.compact:  # fewer rows would be another graph
+                stepping = replace(stepping, control=replace(stepping.control, compact=False))
+            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
+                executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
+                stepping = replace(stepping, method=self.method.method)
+        walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
+        return self.assembled(stepping, tau0, walk, named)
+
+    def stepping(self) -> tuple[Stepping, Tensor]:
+        """What tries steps, and where it starts, in tau."""
         clip = self.control if isinstance(self.control, Clip) else None
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
@@ -180,8 +208,11 @@ class Problem:
             pid = replace(pid, compact=False)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
-        stepping = Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view)
-        recorder, named = Recorder(), {}
+        return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0
+
+    def outputs(self, clock: Clock, tau0: Tensor, tau1: Tensor) -> dict[str, Any]:
+        """What collects states from attempts, by name."""
+        named: dict[str, Any] = {}
         if self.save.ts is not None:
             check_dense(eager_of(self.method))
             tau = wanted_times(self.save.ts.to(self.device), clock, tau0, tau1)
@@ -191,32 +222,27 @@ class Problem:
         if self.save.dense:
             check_dense(eager_of(self.method))
             named["dense"] = DenseOutput(self.term, self.method, clock)
-        recorder.outputs.extend([*named.values(), *self.watchers])
-        executor = self.executor or default_executor(self.device)
-        if isinstance(self.method, CompiledMethod):
-            if pid.compact:  # fewer rows would be another graph
-                stepping = replace(stepping, control=replace(pid, compact=False))
-            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
-                executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
-                stepping = replace(stepping, method=self.method.method)
-        walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
-        return self._adaptive_solution(stepping, tau0, walk, named)
+        return named
 
     def _refuse_vmap(self) -> None:
         """Raise if `torch.vmap` maps over the solve: how many steps to take would be read from values."""
-        if not is_transforming():
-            return
-        times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
-        mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
-        if not mapped and isinstance(self.term, ODE):
-            t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
-            mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
-        if mapped:
+        if self._is_mapped():
             raise ValueError(
                 "adaptive steps depend on values and cannot be taken under torch.vmap. Put what is mapped over on the "
                 "batch axis of `y0`: samples have steps, times and failures of their own there. Or take a fixed grid, "
                 "control=Fixed(n=...), which can be mapped."
             )
+
+    def _is_mapped(self) -> bool:
+        """Whether `torch.vmap` maps over the solve."""
+        if not is_transforming():
+            return False
+        times = [t for t in (self.t0, self.t1, self.save.ts) if isinstance(t, Tensor)]
+        mapped = is_mapped(*leaves_of(self.y0), *times, *self.params)
+        if not mapped and isinstance(self.term, ODE | Split):
+            t0 = torch.as_tensor(self.t0, device=self.device).to(first_leaf(self.y0).dtype.to_real())
+            mapped = is_mapped(*leaves_of(self.term.f(beside(t0, first_leaf(self.y0)), self.y0)))
+        return mapped
 
     def _is_recorded(self) -> bool:
         """Whether autograd would record the steps."""
@@ -269,7 +295,8 @@ class Problem:
         clock = Clock(shape, batch, groups, sign)
         return clock, clock.turned(t0), clock.turned(t1)
 
-    def _adaptive_solution(self, stepping: Stepping, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+    def assembled(self, stepping: Any, tau0: Tensor, walk: Walk, named: dict[str, Any]) -> Solution:
+        """What was asked for, from a walk that is finished."""
         clock, save = stepping.clock, self.save
         ts: dict[str, Any] = {}
         ys: dict[str, Any] = {}
@@ -291,20 +318,19 @@ class Problem:
         def rows(value: Tensor) -> Tensor:
             return clock.to_rows(value).expand(clock.rows)
 
-        each = self.method.stages - int(self.method.reuses_last)
-        chosen = stepping.control.dt0 is None  # from two evaluations, one of which the first step may reuse
-        first = 2 * chosen + (not chosen and self.method.reuses_last)
+        each, first = self.method.stages - int(self.method.reuses_last), stepping.first_evaluations
         stats = Stats(
             steps=rows(walk.accepted),
             attempts=rows(walk.tried),
-            evaluations=rows(walk.tried * each + first),
+            evaluations=(walk.counted[0] if walk.counted else rows(walk.tried * each)) + first,
             last_step=rows(clock.turned(walk.last)),
         )
         self.stopped = (rows(walk.tried), rows(clock.turned(walk.tau)))
         return Solution(*unwrapped(ts, ys), stats, rows(walk.result), dense)  # type: ignore[arg-type]
 
     def _viewed(self, t: Tensor, y: Flat) -> Any:
-        """A state as the user wants it kept."""
+        """A state as the user wants it kept; a copy, which keeps the gradient, where it is still the user's own."""
+        y = map_leaves(lambda leaf, own: leaf.clone() if leaf is own else leaf, y, self.y0)
         state = restore(y, self.structure)
         return state if self.save.fn is None else self.save.fn(t.to(first_leaf(y).dtype.to_real()), state)
 

@@ -1,6 +1,7 @@
 """What a term can reach: closures, global names, default arguments, partials, attributes, containers, submodules."""
 
 import functools
+import itertools
 import types
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -8,8 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_LOOKED_AT = 10_000
+MOST_OBJECTS = 10_000
 """Objects that are looked through at most."""
+MOST_PARTS = 20_000
+"""Parts of one object that are looked at, at most."""
 _PLAIN = str | bytes | int | float | complex | None
 
 
@@ -24,7 +27,7 @@ def everything(root: Any) -> Iterator[tuple[str, Any]]:
     """All objects that can be reached from a term, with their names: each once, but numbers wherever they are."""
     todo: list[tuple[str, Any]] = list(fields_of(root))
     seen: dict[int, Any] = {}  # with the objects, so that no number is given twice
-    while todo and len(seen) < _LOOKED_AT:
+    while todo and len(seen) < MOST_OBJECTS:
         name, value = todo.pop()
         if isinstance(value, _PLAIN):
             yield name, value
@@ -32,7 +35,7 @@ def everything(root: Any) -> Iterator[tuple[str, Any]]:
             seen[id(value)] = value
             yield name, value
             if not isinstance(value, Tensor):
-                todo.extend(_parts(name, value))
+                todo.extend(itertools.islice(_parts(name, value), MOST_PARTS))
 
 
 def fields_of(term: Any) -> Iterator[tuple[str, Any]]:

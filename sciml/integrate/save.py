@@ -7,6 +7,8 @@ from typing import Any, final
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.core.checks import check_whole
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -14,10 +16,11 @@ class SaveAt:
     """Which times to keep. Several at once give a dict with the keys `t0`, `t1`, `ts`, `steps`.
 
     Args:
-        t0: keep the initial state, (batch, *state).
+        t0: keep a copy of the initial state, (batch, *state).
         t1: keep the final state, (batch, *state).
         ts: keep these times, (batch, time, *state): (time,), or (batch, time) for times of each sample's own, in the
-            direction of time. Between steps the dense output serves; a method without one keeps grid points only.
+            direction of time; a time that is given twice is kept twice. Between steps the dense output serves; a
+            method without one keeps grid points only.
         every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded. Samples
             with steps of their own are padded to the longest with NaN, times too.
         dense: make the solution callable at any time.
@@ -25,8 +28,8 @@ class SaveAt:
             field gets it: 0-D, or (batch, 1, ..., 1) with per-sample times.
 
     Raises:
-        TypeError: if `ts` is no tensor.
-        ValueError: if nothing is kept or `every` is below 1.
+        TypeError: if `ts` is no tensor, or complex.
+        ValueError: if nothing is kept or `every` is no whole number of at least 1.
     """
 
     t0: bool = False
@@ -39,10 +42,12 @@ class SaveAt:
     def __post_init__(self) -> None:
         if not (self.t0 or self.t1 or self.dense or self.ts is not None or self.every is not None):
             raise ValueError("SaveAt must keep something, got nothing. Set t1=True, ts=..., or every=1.")
-        if self.every is not None and self.every < 1:
-            raise ValueError(f"`every` must be at least 1, got {self.every}. Set every=1 to keep each step.")
+        if self.every is not None:
+            check_whole("every", self.every, 1)
         if self.ts is not None and not isinstance(self.ts, Tensor):
             raise TypeError(f"`ts` must be a tensor of times, got a {type(self.ts).__name__}. Write torch.tensor(ts).")
+        if self.ts is not None and self.ts.is_complex():
+            raise TypeError(f"`ts` must be real, got {self.ts.dtype}. Give the times as torch.float64.")
         if self.ts is not None and (self.ts.ndim not in (1, 2) or self.ts.numel() == 0):
             raise ValueError(
                 f"`ts` must be times (time,) or (batch, time), at least one, got shape {tuple(self.ts.shape)}."

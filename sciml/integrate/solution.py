@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_ORDER = ("t0", "t1", "ts", "steps")
+"""Of outputs, where several were kept."""
+
 
 @final
 class Result(enum.IntEnum):
@@ -19,6 +22,10 @@ class Result(enum.IntEnum):
     STEP_TOO_SMALL = 2
     MAX_STEPS = 3
     NOT_REVERSIBLE = 4
+    NOT_CONVERGED = 5
+    TOO_MANY_EVENTS = 10
+    EVENT_NOT_FINITE = 11
+    EVENT_AT_START = 12
 
     @property
     def text(self) -> str:
@@ -27,23 +34,41 @@ class Result(enum.IntEnum):
 
 
 _TEXTS = {
-    Result.SUCCESS: "reached t1",
+    Result.SUCCESS: "reached t1, or was ended by an event",
     Result.NON_FINITE: (
         "the state became NaN or infinite: the step is probably too large for the problem (take a smaller dt or a "
         "method of wider stability), or the field itself is not finite there"
     ),
     Result.STEP_TOO_SMALL: (
         "the step size fell below what the time can resolve, or below dt_min: the solution probably has a singularity, "
-        "the field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
-        "of this precision"
+        "the field is discontinuous there (name the times in Clip(jumps=...)), the tolerance is below the rounding "
+        "of this precision, or an explicit method was given a very stiff problem (take e.g. Kvaerno5())"
     ),
     Result.MAX_STEPS: (
-        "max_steps attempts were made before t1: raise max_steps, loosen the tolerances, or use a method for stiff "
-        "problems"
+        "max_steps attempts were made before t1: raise max_steps or loosen the tolerances. If an explicit method takes "
+        "steps far smaller than the solution changes, the problem is stiff: take an implicit one, e.g. Kvaerno5()"
     ),
     Result.NOT_REVERSIBLE: (
         "taking the steps back did not return to y0, so gradients would be wrong: the problem forgets its past faster "
         "than rounding allows (take gradient=Checkpoint()), or the steps are too large (take smaller ones)"
+    ),
+    Result.NOT_CONVERGED: (
+        "Newton's iteration for an implicit step did not converge: the step is too large for the problem (take a "
+        "smaller dt, or PID steps), the Jacobian is singular or not finite there, or the field is not smooth (name the "
+        "times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
+    ),
+    Result.TOO_MANY_EVENTS: (
+        "an event came more often than `at_most`, or again and again at one time, as where a ball comes to rest: raise "
+        "`at_most`, end the sample or change its mode before (a terminal event at a small speed), or let `jump` leave "
+        "the zero of `fn`"
+    ),
+    Result.EVENT_NOT_FINITE: (
+        "the function of an event became NaN: make it finite also where a step may reach beyond the event, or take "
+        "smaller steps by PID(dt_max=...)"
+    ),
+    Result.EVENT_AT_START: (
+        "a boolean event held at t0 already, and could only fire after it had ended: begin before it, leave the sample "
+        "out, or give a real function, which may be on either side at t0"
     ),
 }
 
@@ -85,9 +110,13 @@ class Solution:
         ys: the states that were kept; see `SaveAt`.
         stats: counts per sample.
         result: one `Result` code per sample. A failed sample is frozen at its last state known to be finite; its
-            batch-mates are not affected. Only gradients of what all samples share, e.g. of parameters, become NaN on a
-            fixed grid.
+            batch-mates are not affected. Where gradients are recorded, states of a sample that became NaN or whose
+            equations could not be solved have none (with `throw=False`): the solve is made once more with a good
+            sample in its place. So gradients of what all share, e.g. of parameters, are those of the others, unless
+            the field fails for any state in that row, as with a row per sample of its own, or there are events.
         dense: the function behind `solution(t)`, or None.
+        events: an `Events`: what happened, and which samples an event ended before t1 (a success); None in a solve
+            without events.
     """
 
     ts: Any
@@ -95,6 +124,7 @@ class Solution:
     stats: Stats
     result: Int[Tensor, " batch"]
     dense: Callable[[Tensor], Any] | None = field(default=None, repr=False)
+    events: Any = None
 
     def __call__(self, t: float | Tensor) -> Any:
         """The state at any time between t0 and t1, by the dense output of the method.
@@ -113,7 +143,10 @@ class Solution:
 
 
 def unwrapped(ts: dict[str, Any], ys: dict[str, Any]) -> tuple[Any, Any]:
-    """A single output stands for itself."""
-    if not ys:
+    """A single output stands for itself; several come in one order, however they were made."""
+    names = [name for name in _ORDER if name in ys]
+    if not names:
         return None, None
-    return (next(iter(ts.values())), next(iter(ys.values()))) if len(ys) == 1 else (ts, ys)
+    if len(names) == 1:
+        return ts[names[0]], ys[names[0]]
+    return {name: ts[name] for name in names}, {name: ys[name] for name in names}

@@ -8,12 +8,16 @@ from torch import Tensor
 
 from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
+from sciml.integrate.contract import kind_of
 from sciml.integrate.control import PID, AbstractControl
-from sciml.integrate.executors import AbstractExecutor
+from sciml.integrate.events.event import Event, checked_events
+from sciml.integrate.events.run import solve_with_events
+from sciml.integrate.executors import AbstractExecutor, Eager
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.problem import Problem
+from sciml.integrate.rescue import rescued
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import AbstractTerm
@@ -30,6 +34,7 @@ def solve(
     control: AbstractControl | None = None,
     save: SaveAt | None = None,
     gradient: AbstractGradient | None = None,
+    event: Event | Sequence[Event] | None = None,
     params: Sequence[Tensor] = (),
     max_steps: int = 10_000_000,
     throw: bool = True,
@@ -47,6 +52,10 @@ def solve(
         control: step control. `None` takes `PID(rtol=1e-5, atol=1e-8)` where the method estimates its error.
         save: what to return; by default the final state.
         gradient: how to differentiate; by default `Direct()`.
+        event: where samples end, or go on from another state; see `Event`. Several are looked for at once. Every sample
+            has a clock of its own then, also on a fixed grid: `t` comes as (batch, 1, ..., 1). The rest of a step
+            that an event cuts off is a step of its own. A saved time equal to an event's keeps the state behind the
+            jump; times after the end of a sample are NaN; `every` counts the parts of cut steps too.
         params: further tensors the field depends on, for gradients that need to be told: all but `Direct` and
             `Forward`. The parameters of a module are found without.
         max_steps: refuse a grid of more steps than this; give up after as many attempts.
@@ -60,45 +69,54 @@ def solve(
         The states that were kept, with counts and a result code per sample. With adaptive steps, a sample that fails is
         frozen at its last accepted state. On a fixed grid samples are checked for non-finite values at every kept time
         and every 16 steps; one that fails is frozen at its last checked state. A fixed grid never waits for the device
-        inside the loop, and reads it once at the end if `throw`.
+        inside the loop, and reads it once at the end if `throw` or if gradients are recorded.
 
     Raises:
         ValueError, TypeError: for arguments that cannot work, before the first step.
         CompileError: if `compile` is set and the field cannot be compiled.
         SolveError: if a sample fails and `throw` is set.
     """
-    _check_kinds(term, method, control, save, gradient)
+    _check_kinds(term, method, control, save, gradient, executor)
     if isinstance(method, AbstractBackend):
-        given = {"gradient": gradient is not None, "compile": compile, "executor": executor is not None}
+        given = {
+            "gradient": gradient is not None,
+            "event": event is not None,
+            "compile": compile,
+            "executor": executor is not None,
+        }
         _check_backend(method, [name for name, is_given in given.items() if is_given])
         control = control or (PID(per_sample=False) if method.has_error else None)
+    events = checked_events(event)
+    if events:
+        _check_events(gradient, compile, executor)
     problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
-    solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
-    solution = solver.solve(problem)
+    if events:
+        solution = solve_with_events(problem, events)
+    else:
+        solver = method if isinstance(method, AbstractBackend) else gradient or Direct()
+        solution = solver.solve(problem)
+        if not throw and solver is not method:
+            solution = rescued(problem, solver.solve, solution)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
-        _raise_failure(solution.result, *problem.stopped, problem.y0)
+        _raise_failure(solution.result, *problem.stopped, problem.t0, problem.y0)
     return solution
 
 
-def _check_kinds(term: Any, method: Any, control: Any, save: Any, gradient: Any) -> None:
+def _check_kinds(term: Any, method: Any, control: Any, save: Any, gradient: Any, executor: Any) -> None:
     """Raise for arguments of the wrong kind, with the usual mistake in mind."""
     if not isinstance(term, AbstractTerm):
         remedy = "Wrap it: ODE(f)." if callable(term) and not isinstance(term, type) else "Give e.g. ODE(f)."
-        raise TypeError(f"`term` must be a term, got a {_kind(term)}. {remedy}")
+        raise TypeError(f"`term` must be a term, got a {kind_of(term)}. {remedy}")
     kinds = {
         "method": (method, (AbstractMethod, AbstractBackend), "Tsit5()"),
         "control": (control, (AbstractControl, type(None)), "PID(rtol=1e-6) or Fixed(n=100)"),
         "save": (save, (SaveAt, type(None)), "SaveAt(ts=times)"),
         "gradient": (gradient, (AbstractGradient, type(None)), "Checkpoint()"),
+        "executor": (executor, (AbstractExecutor, type(None)), "Eager(), or leave it out"),
     }
     for name, (value, wanted, example) in kinds.items():
         if not isinstance(value, wanted):
-            raise TypeError(f"`{name}` must be an object, got {_kind(value)}. Give e.g. {example}.")
-
-
-def _kind(value: Any) -> str:
-    """What was given, in words."""
-    return f"the class {value.__name__} itself" if isinstance(value, type) else f"{type(value).__name__} {value!r}"[:80]
+            raise TypeError(f"`{name}` must be an object, got {kind_of(value)}. Give e.g. {example}.")
 
 
 def _check_backend(method: AbstractBackend, given: list[str]) -> None:
@@ -109,9 +127,25 @@ def _check_backend(method: AbstractBackend, given: list[str]) -> None:
         )
 
 
-def _raise_failure(result: Tensor, step: Tensor, when: Tensor, y0: Flat) -> None:
+def _check_events(gradient: Any, compile: bool, executor: Any) -> None:
+    """Raise for what does not go with events."""
+    if not isinstance(gradient, Direct | None):
+        raise ValueError(
+            f"gradients of events are those of the steps as they were taken, got gradient={type(gradient).__name__}(). "
+            "Use gradient=Direct()."
+        )
+    if compile:
+        raise ValueError("steps that events may cut off are not compiled, got compile=True. Pass compile=False.")
+    if not isinstance(executor, Eager | None):
+        raise ValueError(
+            f"events are looked for after every attempt, got executor={type(executor).__name__}. Pass executor=None."
+        )
+
+
+def _raise_failure(result: Tensor, step: Tensor, when: Tensor, t0: float | Tensor, y0: Flat) -> None:
     samples = (result != Result.SUCCESS).nonzero()[:, 0].tolist()
-    first = min(samples, key=lambda sample: int(step[sample]))
+    passed = (when.detach() - torch.as_tensor(t0).detach().to(when.device)).abs().tolist()
+    first = min(samples, key=lambda sample: passed[sample])
     which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
     if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(y0)):
         raise SolveError(

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, final
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from sciml.integrate.noise import AbstractNoise, AbstractSense
 
@@ -43,6 +45,36 @@ class ODE(AbstractTerm):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Split(AbstractTerm):
+    """dy/dt = f_E(t, y) + f_I(t, y) with f_I stiff and f_E not: only f_I is stepped implicitly.
+
+    Args:
+        explicit: f_E, [state/time], as the field of `ODE`.
+        implicit: f_I, [state/time], likewise.
+
+    Raises:
+        TypeError: if one of them cannot be called.
+    """
+
+    explicit: Field
+    implicit: Field
+
+    def __post_init__(self) -> None:
+        for name in ("explicit", "implicit"):
+            f = getattr(self, name)
+            if not callable(f):
+                raise TypeError(
+                    f"`{name}` must be a function or a module, got a {type(f).__name__}. "
+                    "Write Split(lambda t, y: ..., lambda t, y: ...)."
+                )
+
+    def f(self, t: Tensor, y: Any) -> Any:
+        """The whole field."""
+        return tree_map(torch.add, self.explicit(t, y), self.implicit(t, y))
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class SemiLinear(AbstractTerm):
     """dy/dt = L y + N(t, y) with L diagonal (elementwise) and constant in time.
 
@@ -70,9 +102,9 @@ class SDE(AbstractTerm):
             made for it.
         g: the diffusion, [state/time^(1/2)]: called like f, of a shape that `structure` tells.
         path: W: what has `increment(t0, t1)`, such as `sciml.paths.BrownianMotion`, over the whole interval.
-        structure: what g looks like: `Diagonal()`, `Scalar()`, `Additive()`, `Commutative()` or `General()`. It decides
-            which methods serve and their orders.
-        sense: `Ito()` or `Stratonovich()`. `Additive` noise has no difference between them.
+        structure: what g looks like: `DiagonalNoise()`, `ScalarNoise()`, `AdditiveNoise()`, `CommutativeNoise()` or
+            `GeneralNoise()`. It decides which methods serve and their orders.
+        sense: `Ito()` or `Stratonovich()`. `AdditiveNoise` has no difference between them.
 
     Raises:
         TypeError: if one of these is not what it should be.
@@ -99,7 +131,11 @@ class SDE(AbstractTerm):
                 "...)."
             )
         for name, kind, remedy in (
-            ("structure", AbstractNoise, "Diagonal(), Scalar(), Additive(), Commutative() or General()"),
+            (
+                "structure",
+                AbstractNoise,
+                "DiagonalNoise(), ScalarNoise(), AdditiveNoise(), CommutativeNoise() or GeneralNoise()",
+            ),
             ("sense", AbstractSense, "Ito() or Stratonovich()"),
         ):
             value = getattr(self, name)

@@ -1,5 +1,8 @@
 """What autograd and `torch.func` do to a tensor: whether it is differentiated, whether it stands for many (vmap)."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch._C import _functorch  # type: ignore[attr-defined]
@@ -26,3 +29,15 @@ def is_mapped(*tensors: Tensor) -> bool:
 def is_transforming() -> bool:
     """Whether a transform of `torch.func` is going on."""
     return _functorch.peek_interpreter_stack() is not None
+
+
+def is_recording() -> bool:
+    """Whether what is computed now may be differentiated: recorded by autograd, in forward mode, or transformed."""
+    return torch.is_grad_enabled() or is_transforming() or forward_ad._current_level >= 0
+
+
+@contextlib.contextmanager
+def unrecorded() -> Iterator[None]:
+    """Nothing computed inside is differentiated: neither recorded for reverse mode nor given a tangent."""
+    with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
+        yield

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sciml.integrate.clock import Clock
+from sciml.integrate.control import Times
 from sciml.integrate.transforms import is_differentiated
 
 _SPAN, _SIZE = 1e-9, 5e-7
@@ -28,7 +29,8 @@ def wanted_times(ts: Tensor, clock: Clock, tau0: Tensor, tau1: Tensor) -> Tensor
     ts = ts.double()
     if ts.ndim == 2 and (clock.joint or clock.groups is not None):
         raise ValueError(
-            "`ts` of each sample's own needs per-sample steps. Give shared times, or PID(per_sample=True)."
+            f"`ts` of each sample's own needs per-sample steps, got {tuple(ts.shape)} with a shared clock. Give shared "
+            "times, PID(per_sample=True), or on a grid one `t0` per sample with Fixed(n=...)."
         )
     if ts.ndim == 2 and len(ts) != clock.rows:
         raise ValueError(f"`ts` must have one row per sample ({clock.rows}, time), got {tuple(ts.shape)}.")
@@ -47,6 +49,12 @@ def wanted_times(ts: Tensor, clock: Clock, tau0: Tensor, tau1: Tensor) -> Tensor
         return tau.clamp(max=high)
     tau = torch.where(tau < tau0[..., None], tau0[..., None], tau)
     return torch.where(tau > tau1[..., None], tau1[..., None], tau)
+
+
+def wanted_on_grid(ts: Tensor, clock: Clock, times: Times) -> Tensor:
+    """The same for the ends of a fixed grid."""
+    t0, t1 = (torch.as_tensor(times[i], dtype=torch.float64, device=ts.device) for i in (0, -1))
+    return wanted_times(ts, clock, clock.turned(t0), clock.turned(t1))
 
 
 def _of_numbers(ts: Tensor, clock: Clock, low: float, high: float) -> Tensor:

@@ -1,5 +1,6 @@
 """All attempts of a solve in one compiled graph, by `torch.while_loop`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, final
@@ -10,8 +11,9 @@ from torch.utils._pytree import tree_map
 
 from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.compiled import CompiledMethod, first_time, kept
+from sciml.integrate.control import PID
 from sciml.integrate.executors import AbstractExecutor, out_of_steps
-from sciml.integrate.fixed_grid import finite_rows, freeze
+from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, finite_rows, freeze
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput, begun
@@ -45,22 +47,24 @@ class WholeLoop(AbstractExecutor):
         """See `AbstractExecutor.run`."""
         output = recorder.outputs[0] if recorder.outputs else None
         assert output is None or isinstance(output, TimesOutput)
-        wanted = output.tau if output is not None else None
-        key = ("loop", stepping.method, output is None, stepping.clock.shape, self.recorded)
-        loop = kept(self.term, key, y0, _loop)
+        wanted, control = output.tau if output is not None else None, stepping.control
+        padded = None if wanted is None else _padded(wanted)
+        shapes = (stepping.clock.shape, None if padded is None else padded.shape)
+        loop = kept(self.term, ("loop", stepping.method, self.recorded, *shapes, *_numbers_of(control)), y0, _loop)
+        first = None if control.dt0 is None else torch.full_like(tau0, min(control.dt0, control.dt_max))
         tolerances = tuple((_as_tensor(r), _as_tensor(a)) for r, a in stepping.tolerances)
-        inside = replace(stepping, tolerances=tolerances)
+        inside = replace(stepping, tolerances=tolerances, control=replace(control, dt0=None))
         with torch.set_grad_enabled(self.recorded):
             # `torch.while_loop` loses the gradient of whatever does not require one before the first turn.
             start = map_leaves(self._entering, y0)
             t0 = stepping.clock.time(tau0, y0)
-            arguments = (inside, tau0, start, wanted, torch.tensor(max_steps), self.recorded)
+            arguments = (inside, tau0, start, first, padded, torch.tensor(max_steps), self.recorded)
             walk, states, spoilt = loop(self.term, t0, start, arguments)
         if spoilt is not None and bool(spoilt):
             executor, stepping = self.otherwise
             return executor.run(stepping, tau0, y0, recorder, max_steps)
-        if output is not None:
-            output.ended(states)
+        if output is not None and wanted is not None:
+            output.ended(map_leaves(lambda leaf: leaf[:, : wanted.shape[-1]], states))
         return out_of_steps(walk)
 
     def _entering(self, leaf: Tensor) -> Tensor:
@@ -73,15 +77,33 @@ def _as_tensor(tolerance: float | Tensor) -> Tensor:
     return torch.as_tensor(tolerance, dtype=torch.float64)
 
 
+def _padded(wanted: Tensor) -> Tensor:
+    """The times with some that never come, so that a few graphs serve any number of them."""
+    count = wanted.shape[-1]
+    return torch.nn.functional.pad(wanted, (0, (1 << (count - 1).bit_length()) - count), value=math.inf)
+
+
+def _numbers_of(control: PID) -> tuple[float, ...]:
+    """What is written into the code: other numbers are other code."""
+    c = control
+    return (c.p, c.i, c.d, c.safety, c.factor_min, c.factor_max, c.dt_min, c.dt_max, c.accept_at_dt_min)
+
+
 def _loop(
-    stepping: Stepping, tau0: Tensor, y0: Flat, wanted: Tensor | None, max_steps: Tensor, recorded: bool
+    stepping: Stepping,
+    tau0: Tensor,
+    y0: Flat,
+    first: Tensor | None,
+    wanted: Tensor | None,
+    max_steps: Tensor,
+    recorded: bool,
 ) -> tuple[Walk, Flat | None, Tensor | None]:
     """Attempts until nobody is running.
 
     Returns:
         The walk; the states at the wanted times, (batch, time, *state); and if recorded, whether a step was not finite.
     """
-    walk = stepping.start(tau0, y0)
+    walk = stepping.start(tau0, y0, first)
     states = () if wanted is None else begun(stepping.clock, wanted, tau0, y0)
     spoilt = walk.tried.new_zeros((), dtype=torch.bool)
 
@@ -129,7 +151,7 @@ def whole_grid(term: AbstractTerm, method: CompiledMethod, times: Sequence[float
     """All steps along a grid in one compiled graph, for solves that keep the last state and nobody differentiates.
 
     Returns:
-        The final state, and per sample the first step that was not finite (-1: none), at which it is frozen.
+        The final state, and per sample the number of the check at which it failed (-1: none), as `FixedLoop` has it.
     """
     loop = kept(term, ("grid", method.method), y0, _along_grid)
     grid = torch.tensor(times, dtype=torch.float64, device=first_leaf(y0).device)
@@ -144,16 +166,21 @@ def whole_grid(term: AbstractTerm, method: CompiledMethod, times: Sequence[float
 def _along_grid(
     method: AbstractMethod, term: AbstractTerm, grid: Tensor, last: Tensor, y0: Flat, carry: Any
 ) -> tuple[Flat, Tensor]:
-    def going(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> Tensor:
+    def going(i: Tensor, y: Flat, checked: Flat, carry: Any, failed: Tensor) -> Tensor:
         return i < last
 
-    def advance(i: Tensor, y: Flat, carry: Any, failed: Tensor) -> tuple[Tensor, Flat, Any, Tensor]:
+    def advance(
+        i: Tensor, y: Flat, checked: Flat, carry: Any, failed: Tensor
+    ) -> tuple[Tensor, Flat, Flat, Any, Tensor]:
         t0, t1 = grid.gather(0, torch.stack([i, i + 1])).unbind()
         step = method.step(term, t0, t1, y, carry)
-        failed = torch.where((failed < 0) & ~finite_rows(step.y), i + 1, failed)
-        return i + 1, freeze(failed >= 0, y, step.y), tree_map(torch.clone, step.carry), failed
+        look = ((i + 1) % STEPS_BETWEEN_CHECKS == 0) | (i + 1 == last)
+        failed = torch.where(look & (failed < 0) & ~finite_rows(step.y), i + 1, failed)
+        y = freeze(look & (failed >= 0), checked, step.y)
+        checked = map_leaves(lambda new, old: torch.where(look, new, old), y, checked)
+        return i + 1, y, checked, tree_map(torch.clone, step.carry), failed
 
     failed = torch.full((len(first_leaf(y0)),), -1, device=grid.device)
-    start = tree_map(torch.clone, (torch.zeros_like(last), y0, carry, failed))
-    _, y, _, failed = torch.while_loop(going, advance, start)
+    start = tree_map(torch.clone, (torch.zeros_like(last), y0, y0, carry, failed))
+    _, y, _, _, failed = torch.while_loop(going, advance, start)
     return y, failed

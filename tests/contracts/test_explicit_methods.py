@@ -18,6 +18,8 @@ from sciml.integrate import (
     PID,
     RK4,
     SSPRK3,
+    AbstractDIRK,
+    AbstractFullyImplicit,
     AbstractLangevin,
     AbstractMethod,
     AbstractStochastic,
@@ -27,20 +29,21 @@ from sciml.integrate import (
     Dopri5,
     Dopri8,
     Euler,
-    Fixed,
     Heun,
     Midpoint,
     Ralston,
-    SaveAt,
     StepDoubling,
     ThreeEighths,
     Tsit5,
     Vern7,
     solve,
 )
+from sciml.integrate.methods.bdf import AbstractBDF
 from sciml.integrate.methods.exponential_rk import AbstractExponentialRK
+from sciml.integrate.methods.rosenbrock import AbstractRosenbrock
 from sciml.integrate.methods.tableau import elementary_weights, rooted_trees
 from tests.helpers import final_subclasses, order_table
+from tests.orders import errors, unequal
 from tests.problems import ExactProblem, ode_problems
 
 PROBLEMS = ode_problems()
@@ -74,7 +77,15 @@ MULTISTEP: list[AbstractMethod] = [
 ]
 """Further orders, measured on the oscillator. Those above 7 reach rounding before the slope shows;
 `tests/integrate/test_adams.py` proves their orders by polynomials."""
-OTHER_FILES: tuple[type, ...] = (AbstractExponentialRK, AbstractLangevin, AbstractStochastic)
+OTHER_FILES: tuple[type, ...] = (
+    AbstractExponentialRK,
+    AbstractDIRK,
+    AbstractFullyImplicit,
+    AbstractRosenbrock,
+    AbstractBDF,
+    AbstractLangevin,
+    AbstractStochastic,
+)
 """Interfaces whose cases stand in another file of this folder."""
 OTHER_NAMES = {"Reversibly"}
 """Classes with cases of their own elsewhere, by name."""
@@ -105,32 +116,6 @@ def interval(method: AbstractMethod, problem: ExactProblem) -> ExactProblem:
     """Low orders are measured on the first part, to come into the asymptotic range with few steps."""
     share = {1: 0.03, 2: 0.3}.get(method.order, 1.0)
     return replace(problem, t1=problem.t0 + share * (problem.t1 - problem.t0))
-
-
-def unequal(problem: ExactProblem, n: int) -> torch.Tensor:
-    """A grid of n steps, neighbours up to a factor 1.9 apart and 3.7 between longest and shortest."""
-    s = torch.arange(n + 1, dtype=torch.float64) / n
-    s = s + 0.06 * torch.sin(2 * math.pi * s) + (0.15 / n) * torch.sin(torch.arange(n + 1) * (math.pi / 2)) * (s < 1)
-    return problem.t0 + (problem.t1 - problem.t0) * (s - s[0]) / (s[-1] - s[0])
-
-
-def between(grid: torch.Tensor) -> torch.Tensor:
-    """Off-grid times: at three places within eight of the steps."""
-    steps = torch.linspace(0, len(grid) - 2, min(8, len(grid) - 1)).long()
-    theta = torch.tensor([0.2, 0.45, 0.7])
-    return (grid[steps, None] + theta * (grid[steps + 1] - grid[steps])[:, None]).flatten()
-
-
-def errors(method: AbstractMethod, problem: ExactProblem, grid: torch.Tensor, *, dense: bool) -> dict[str, float]:
-    """Error at the end, and the largest one at off-grid times."""
-    ts = between(grid) if dense else None
-    save = SaveAt(t1=True, ts=ts)
-    y0 = problem.at(problem.t0)
-    ys = solve(ODE(problem.f), method, y0, problem.t0, problem.t1, control=Fixed(ts=grid), save=save, throw=False).ys
-    if ts is None:
-        return {"end": float((ys - problem.at(problem.t1)).norm())}
-    inside = (ys["ts"] - problem.exact(ts)).norm(dim=-1).max()
-    return {"end": float((ys["t1"] - problem.at(problem.t1)).norm()), "dense": float(inside)}
 
 
 def check_order(method: AbstractMethod, found: float, expected: int, *, dense: bool) -> None:

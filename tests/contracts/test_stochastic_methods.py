@@ -24,18 +24,18 @@ from sciml.integrate import (
     AbstractMethod,
     AbstractNoise,
     AbstractStochastic,
-    Additive,
-    Commutative,
-    Diagonal,
+    AdditiveNoise,
+    CommutativeNoise,
+    DiagonalNoise,
     EulerHeun,
     EulerMaruyama,
     ExponentialEulerMaruyama,
-    General,
+    GeneralNoise,
     GeneralShARK,
     Ito,
     Milstein,
     ReversibleHeun,
-    Scalar,
+    ScalarNoise,
     SemiLinear,
     ShARK,
     SlowRK,
@@ -68,11 +68,11 @@ METHODS: list[AbstractStochastic] = [
 """One case or more per class."""
 LANGEVIN: list[AbstractLangevin] = [BAOAB(), UBU()]
 STRUCTURES: dict[str, AbstractNoise] = {
-    "additive": Additive(),
-    "diagonal": Diagonal(),
-    "scalar": Scalar(),
-    "commutative": Commutative(),
-    "general": General(),
+    "additive": AdditiveNoise(),
+    "diagonal": DiagonalNoise(),
+    "scalar": ScalarNoise(),
+    "commutative": CommutativeNoise(),
+    "general": GeneralNoise(),
 }
 SENSES = {"ito": Ito(), "stratonovich": Stratonovich()}
 QUICK = {
@@ -152,7 +152,7 @@ def serves(method: AbstractStochastic, structure: str, sense: str) -> bool:
     """Whether the method says that it is made for this."""
     noise = STRUCTURES[structure]
     return isinstance(noise, method.structures) and (
-        isinstance(noise, Additive) or isinstance(SENSES[sense], method.senses)
+        isinstance(noise, AdditiveNoise) or isinstance(SENSES[sense], method.senses)
     )
 
 

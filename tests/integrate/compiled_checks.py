@@ -14,23 +14,30 @@ from torch._inductor import config
 from torch._inductor.utils import fresh_cache
 
 from sciml.integrate import (
+    BDF,
     ETD1,
     ODE,
     PID,
     RK4,
+    Adams,
     Backsolve,
     Bosh3,
     Checkpoint,
+    Clip,
     CompileError,
     Euler,
     Fixed,
     Forward,
+    Kvaerno5,
     Quadrature,
+    RadauIIA5,
     Result,
     Reversible,
     Reversibly,
+    Rodas5P,
     SaveAt,
     SemiLinear,
+    StepDoubling,
     solve,
 )
 from sciml.integrate.compiled import _kept
@@ -349,6 +356,54 @@ def test_gradients_survive_rejected_steps_that_are_not_finite(control):
 
     control = replace(control, dt0=3.0)
     check_equal(field, Bosh3(), start().abs() + 1, (w,), control=control, requires_grad=True, t1=4.0)
+
+
+@pytest.mark.slow
+def test_one_graph_serves_many_numbers_of_kept_times_and_first_steps(net):
+    with torch.no_grad():
+        check_equal(net, Bosh3(), start(), control=JOINT, save=SaveAt(ts=torch.linspace(0.1, 1.0, 8)))
+        before = graphs()
+        for n in (5, 6, 7):
+            check_equal(net, Bosh3(), start(), control=JOINT, save=SaveAt(ts=torch.linspace(0.1, 1.0, n)))
+        assert graphs() == before
+        check_equal(net, Bosh3(), start(), control=replace(JOINT, dt0=0.1))
+        before = graphs()
+        for dt0 in torch.linspace(0.01, 0.2, 10).tolist():
+            check_equal(net, Bosh3(), start(), control=replace(JOINT, dt0=dt0))
+        assert graphs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [{"stops": TS[:2]}, {"jumps": TS[:2]}], ids=["stops", "jumps"])
+@pytest.mark.parametrize("control", [JOINT, OWN], ids=["joint", "own"])
+def test_times_that_must_be_hit(control, times, net):
+    with torch.no_grad():
+        check_equal(net, Bosh3(), start(), control=Clip(control, **times))
+
+
+@pytest.mark.slow
+def test_doubled_steps_with_outputs(net):
+    with torch.no_grad():
+        check_equal(net, StepDoubling(RK4()), start(), control=JOINT, save=SaveAt(ts=TS))
+
+
+@pytest.mark.slow
+def test_a_sample_that_fails_on_a_grid_is_frozen_where_it_is_without_compiling():
+    def run(compile):
+        return solve(ODE(lambda t, y: y * y), RK4(), y0, 0.0, 1.5, control=Fixed(n=40), throw=False, compile=compile)
+
+    y0 = torch.tensor([[1.0], [-1.0], [0.5]])
+    with torch.no_grad():
+        eager, compiled = run(False), run(True)
+    torch.testing.assert_close(compiled.ys, eager.ys, rtol=1e-12, atol=0)
+    assert compiled.result.tolist() == eager.result.tolist() == [int(Result.NON_FINITE), 0, 0]
+    assert compiled.stats.steps.tolist() == eager.stats.steps.tolist() == [32, 40, 40]
+
+
+@pytest.mark.parametrize("method", [Adams(4), Rodas5P(), BDF(), Kvaerno5(), RadauIIA5()], ids=lambda m: repr(m)[:9])
+def test_methods_whose_steps_depend_on_values_are_refused(method):
+    with pytest.raises(CompileError, match=f"always the same operations, got {type(method).__name__}"):
+        solve(ODE(lambda t, y: -y), method, start(), 0.0, 1.0, compile=True)
 
 
 @pytest.mark.slow

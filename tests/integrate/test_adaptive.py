@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -611,6 +611,67 @@ def test_a_field_with_tensors_per_sample_keeps_the_whole_batch(shape):
     y1 = solve(ODE(field), Dopri8(), torch.ones(4, 1), 0.0, t1, control=PID(rtol=1e-9)).ys
     assert torch.allclose(y1[:, 0], torch.exp(-rate[:, 0] * t1), rtol=1e-6)
     assert field.rows.count(4) >= len(field.rows) - 1, "but for the question itself"
+
+
+RATES = torch.tensor([[0.1], [0.2], [0.3], [0.4], [7.0], [8.0]])
+
+
+def table_of(holder: nn.Module) -> Any:
+    """The rows of a batch out of the first parameter of a module."""
+    return lambda y: next(holder.parameters())[torch.arange(len(y))]
+
+
+def late_decay(rates: Any) -> Any:
+    """A field that looks at its table behind t = 3 only, when some samples are finished."""
+    return lambda t, y: torch.where(t > 3, -rates(y) * y, 0 * y)
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        table_of(nn.ParameterList([nn.Parameter(RATES[:4])])),
+        table_of(nn.Embedding.from_pretrained(RATES[:4])),
+        lambda y: RATES[: len(y)],
+        lambda y: RATES.T[None, 0, : len(y)].T,
+        lambda y: torch.from_numpy(RATES.numpy()[: len(y)]),
+        lambda y, each=list(RATES): torch.stack(each[: len(y)]),
+        lambda y, model={"rates": RATES}: model["rates"][: len(y)],
+        lambda y, held=tuple(range(30_000)), late=[RATES]: late[-1][: len(y)] + 0.0 * held[0],
+    ],
+    ids=["parameter", "embedding", "longer", "other axis", "numpy", "list", "dict", "too much to look through"],
+)
+def test_a_table_that_is_read_later_keeps_the_whole_batch(rates):
+    """No evaluation before shows that the field knows which sample is which."""
+    t1 = torch.tensor([1.0, 1.0, 10.0, 10.0])
+    field = ODE(late_decay(rates))
+    with torch.no_grad():
+        got = solve(field, Dopri5(), torch.ones(4, 1), 0.0, t1).ys
+        want = solve(field, Dopri5(), torch.ones(4, 1), 0.0, t1, control=PID(compact=False)).ys
+    assert torch.equal(got, want)
+    assert torch.allclose(got[2:], torch.exp(-7 * RATES[2:4]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("begins", [1.5, 5.0])
+def test_independence_is_asked_again(begins):
+    """What looks like every sample's own at first shows when fewer are left, or at the end of the time."""
+    t1 = torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 10.0, 10.0])
+    count = lambda y: torch.arange(float(len(y)))[:, None]  # noqa: E731
+    field = lambda t, y: torch.where(t > begins, -0.1 * count(y), 0 * y)  # noqa: E731
+    got = solve(ODE(field), Dopri5(), torch.ones(8, 1), 0.0, t1).ys
+    want = solve(ODE(field), Dopri5(), torch.ones(8, 1), 0.0, t1, control=PID(compact=False)).ys
+    assert torch.equal(got, want)
+
+
+def test_weights_of_layers_do_not_keep_the_whole_batch():
+    """However wide they are; and a number or a short vector is nobody's row."""
+    layers = [nn.Linear(1, 5), nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(5, 64)), nn.LayerNorm(64)]
+    net, scale = nn.Sequential(*layers, nn.Linear(64, 1)), torch.tensor([[0.5]])
+    field = Rows(lambda t, y: torch.tanh(net(y)) * scale)
+    t1 = torch.tensor([0.1, 0.2, 0.1, 0.2, 20.0])
+    with torch.no_grad():
+        got = solve(ODE(field), Dopri5(), ones(5), 0.0, t1).ys
+        want = solve(ODE(field.field), Dopri5(), ones(5), 0.0, t1, control=PID(compact=False)).ys
+    assert torch.allclose(got, want, rtol=0, atol=1e-9) and field.rows[-1] == 1
 
 
 def test_tolerances_per_sample_keep_the_whole_batch():

@@ -15,6 +15,7 @@ from sciml.integrate import (
     PID,
     AbstractGradient,
     Backsolve,
+    Checkpoint,
     Clip,
     Direct,
     Dopri5,
@@ -285,6 +286,68 @@ def test_infinite_cotangents_give_nan_and_no_error(gradient):
     got = torch.autograd.grad((y1 * torch.tensor([[1.0], [math.inf]])).sum(), [y0, *f.parameters()])
     assert got[0].isnan().any(1).tolist() == [False, True]
     assert all(g.isnan().all() for g in got[1:])
+
+
+def at_the_start(gradient: AbstractGradient, control: Any, t0: Tensor, ts: Tensor) -> Any:
+    """Gradients for the times, y0 and a parameter, where some of `ts` are t0."""
+    w = torch.tensor(0.7, requires_grad=True)
+    t0, ts, y0 = (x.clone().requires_grad_() for x in (t0, ts, torch.tensor([[1.0, 2.0], [-1.0, 0.5]])))
+    term = ODE(lambda t, y: w * y * (1 + t) + t)
+    save = SaveAt(ts=ts)
+    ys = solve(term, Dopri5(), y0, t0, 1.0, control=control, save=save, gradient=gradient, params=(w,)).ys
+    weights = torch.linspace(1.0, 2.0, ys.numel()).reshape(ys.shape)
+    return torch.autograd.grad((ys * weights).sum(), [ts, t0, y0, w])
+
+
+@pytest.mark.parametrize("control", [Fixed(n=50), TIGHT, JOINT], ids=["fixed", "per sample", "joint"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradients_of_a_kept_time_that_is_t0(shared, control):
+    """dy/dt is f(t0, y0) there too."""
+    if not shared and control is JOINT:
+        return
+    t0, ts = torch.tensor(0.0), torch.tensor([0.0, 0.0, 0.3, 1.0])
+    if not shared:
+        t0, ts = torch.tensor([0.0, 0.1]), torch.tensor([[0.0, 0.3, 1.0], [0.1, 0.1, 0.5]])
+    want = at_the_start(Quadrature(), control, t0, ts)
+    assert bool((want[0][..., 0].abs() > 0.1).all())
+    for gradient in (Direct(), Checkpoint(), Backsolve()):
+        assert_close(at_the_start(gradient, control, t0, ts), want, 1e-4)
+    if shared:
+        numbers = at_the_start(Direct(), control, t0, ts)[0]
+        y0, weights = torch.tensor([[1.0, 2.0], [-1.0, 0.5]]), torch.linspace(1.0, 2.0, 16).reshape(2, 4, 2)
+        assert_close([numbers[0]], [(0.7 * y0 * weights[:, 0]).sum()], 1e-12)
+
+
+def test_the_initial_state_stays_what_it_is():
+    """Also where the field is infinite at t0, which fails the sample, and where only times are differentiated."""
+    ts = torch.tensor([0.0, 0.5], requires_grad=True)
+    y0 = torch.tensor([[1.0], [0.0]])
+    field = ODE(lambda t, y: 0.1 / y)
+    ys = solve(field, Dopri5(), y0, 0.0, 0.5, control=PID(), save=SaveAt(ts=ts), throw=False).ys
+    assert torch.equal(ys[:, 0], y0)
+    assert_close(torch.autograd.grad(ys[0].sum(), ts), [torch.tensor([0.1, 0.1 / math.sqrt(1.1)])], 1e-4)
+
+
+class Rates(nn.Module):
+    """y' = -k y with a number k."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.k = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.k * y
+
+
+@pytest.mark.parametrize("control", [Fixed(n=40), TIGHT, JOINT], ids=["fixed", "per sample", "joint"])
+@each_adjoint
+def test_parameters_without_axes(gradient, control):
+    f, c = Rates(), torch.tensor(0.25, requires_grad=True)
+    term, y0 = ODE(lambda t, y: f(t, y) - c * y), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    y1 = solve(term, Dopri5(), y0, 0.0, 1.0, control=control, gradient=gradient, params=(c,)).ys
+    found = torch.autograd.grad(y1.sum(), [f.k, c])
+    assert all(g.shape == () for g in found)
+    assert_close(found, [torch.tensor(-10.0 * math.exp(-0.75))] * 2, 1e-6)
 
 
 def test_backward_failure_is_reported():

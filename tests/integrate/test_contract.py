@@ -4,17 +4,34 @@ import inspect
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sciml.integrate import ODE, PID, RK4, Checkpoint, Clip, Dopri5, Fixed, SaveAt, SolveError, Tsit5
+from sciml.integrate import (
+    ODE,
+    PID,
+    RK4,
+    Bosh3,
+    Checkpoint,
+    Chunks,
+    Clip,
+    Dopri5,
+    Eager,
+    Fixed,
+    Result,
+    Reversibly,
+    SaveAt,
+    SolveError,
+    Tsit5,
+)
 from sciml.integrate import solve as checked_solve
 
 solve = inspect.unwrap(checked_solve)  # as without the annotations that tests enforce
 DECAY = ODE(lambda t, y: -y)
 
 
-WRONG: Any = {"number": 3, "list": [0.0, 1.0], "control": Fixed(n=3)}
+WRONG: Any = {"number": 3, "list": [0.0, 1.0], "control": Fixed(n=3), "class": RK4, "half": 1.5}
 
 
 def start(*, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -32,6 +49,16 @@ def start(*, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         ({"save": torch.ones(3)}, r"`save` must be an object, got Tensor.*SaveAt\(ts=times\)"),
         ({"gradient": "adjoint"}, r"`gradient` must be an object, got str 'adjoint'. Give e.g. Checkpoint\(\)"),
         ({"gradient": Checkpoint}, r"`gradient` must be an object, got the class Checkpoint itself"),
+        ({"executor": "eager"}, r"`executor` must be an object, got str 'eager'. Give e.g. Eager\(\)"),
+        ({"executor": Eager}, r"`executor` must be an object, got the class Eager itself"),
+        ({"t1": None}, "`t1` must be a number or a tensor, got NoneType None. Give e.g. 1.0"),
+        ({"t1": [1.0, 2.0]}, r"`t1` must be a number or a tensor, got list.*torch.tensor\(\[1.0, 2.0\]\)"),
+        ({"t0": True}, "`t0` must be a number or a tensor, got bool True"),
+        ({"params": torch.ones(2)}, r"`params` must be a sequence of tensors, got Tensor.*Give params=\(w,\)"),
+        ({"params": None}, "`params` must be a sequence of tensors, got NoneType"),
+        ({"params": [1.0]}, r"`params` must be tensors, got a float. Give params=\(w, ...\)"),
+        ({"y0": [1.0, 2.0]}, r"`y0` must be a tensor or a tree of tensors, got a float. Convert.*torch.as_tensor"),
+        ({"y0": np.ones((2, 2))}, r"`y0` must be a tensor or a tree of tensors, got a ndarray. Convert"),
     ],
 )
 def test_arguments_of_the_wrong_kind(change, message):
@@ -48,13 +75,74 @@ def test_arguments_of_the_wrong_kind(change, message):
         (lambda: Clip(stops=WRONG["list"]), "`stops` must be a tensor, got a list"),
         (lambda: Clip(WRONG["control"], stops=torch.ones(1)), r"`inner` must be PID.*got a Fixed.*Fixed\(ts=...\)"),
         (lambda: PID(groups=torch.tensor([0.0, 1.0])), r"`groups` must hold whole numbers.*groups.long\(\)"),
+        (lambda: PID(groups=WRONG["list"]), r"`groups` must be a tensor, got a list. Write torch.tensor\(groups\)"),
+        (lambda: Fixed(ts=WRONG["list"]), r"`ts` must be a tensor, got a list. Write torch.tensor\(ts\)"),
+        (
+            lambda: PID(rtol="1e-3"),
+            "`rtol` must be a number or a tensor, or a tree of these, got '1e-3'. Give e.g. rtol",
+        ),
+        (lambda: PID(rtol=None), "`rtol` must be a number or a tensor, or a tree of these, got None"),
+        (lambda: PID(atol={"a": True}), "`atol` must be a number or a tensor, or a tree of these, got True"),
+        (lambda: SaveAt(ts=torch.tensor([1j])), "`ts` must be real, got torch.complex128. Give the times as"),
+        (
+            lambda: Reversibly(WRONG["class"]),
+            r"Reversibly needs a method, got the class RK4 itself.*Reversibly\(RK4\(\)\)",
+        ),
     ],
 )
 def test_parts_of_the_wrong_kind(build, message, monkeypatch):
-    for kind in (ODE, SaveAt, Clip, PID):
+    for kind in (ODE, SaveAt, Clip, PID, Fixed, Reversibly):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     with pytest.raises(TypeError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SaveAt(every=WRONG["half"]), "`every` must be a whole number of at least 1, got 1.5"),
+        (lambda: SaveAt(every=True), "`every` must be a whole number of at least 1, got True"),
+        (lambda: PID(p=math.nan), r"gains of a controller must be finite, with i > 0 .*p=nan.*Take \(0, 1, 0\)"),
+        (lambda: PID(i=-1.0), "gains of a controller must be finite, with i > 0 .*i=-1.0"),
+        (lambda: PID(p=-1.5), r"p \+ i \+ d > 0, got p=-1.5"),
+    ],
+)
+def test_numbers_out_of_range(build, message, monkeypatch):
+    monkeypatch.setattr(SaveAt, "__init__", inspect.unwrap(SaveAt.__init__))
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("method, control", [(Tsit5(), PID()), (RK4(), Fixed(n=10))])
+def test_a_field_of_another_precision_is_named(method, control):
+    layer = torch.nn.Linear(2, 2, dtype=torch.float32)
+    message = r"must have one precision, got torch.float32 in the field and torch.float64 in `y0`.*y0.float\(\)"
+    with pytest.raises(TypeError, match=message) as caught:
+        solve(ODE(lambda t, y: layer(y)), method, start(), 0.0, 1.0, control=control)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # an error of another kind is left as it is
+        solve(
+            ODE(lambda t, y: layer(y.float()).double() @ torch.ones(3, 3)), method, start(), 0.0, 1.0, control=control
+        )
+    same = torch.ones(2, 2).long()
+    with pytest.raises(RuntimeError, match="dtype"):  # as is one where the field's tensors are not to blame
+        solve(ODE(lambda t, y: y.float() @ y + 0 * same), method, start(), 0.0, 1.0, control=control)
+
+
+@pytest.mark.parametrize("method", [Tsit5(), Dopri5(), Bosh3()], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("per_sample", [True, False])
+@pytest.mark.parametrize("begin", [0.0, 5.0])
+def test_the_first_failure_is_the_earliest_and_its_cause_the_field(method, per_sample, begin):
+    """Steps become too small because the field is not finite behind them: the last of them may still be."""
+    term = ODE(lambda t, y: torch.where(y > 1, math.nan, torch.ones_like(y)))
+    y0, control = torch.tensor([[0.1], [0.6], [0.9]]), PID(per_sample=per_sample)
+    for executor in (Eager(), Chunks(8)):
+        arguments: dict[str, Any] = {"control": control, "executor": executor}
+        result = solve(term, method, y0, begin, begin + 1, throw=False, **arguments).result
+        assert result.tolist() == [Result.NON_FINITE] * 3
+        first = 2 if per_sample else 0
+        with pytest.raises(SolveError, match=rf"first is sample {first}, at or shortly before t={begin + 0.1:g} "):
+            solve(term, method, y0, begin, begin + 1, **arguments)
 
 
 @pytest.mark.parametrize("tolerance", [{"rtol": torch.ones(5)}, {"atol": torch.ones(3, 1)}])

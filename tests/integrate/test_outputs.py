@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sciml.integrate import ODE, PID, Chunks, Dopri5, Dopri8, Eager, Fixed, SaveAt, solve
+from sciml.integrate import ODE, PID, RK4, Checkpoint, Chunks, Direct, Dopri5, Dopri8, Eager, Fixed, SaveAt, solve
 
 CONTROLS = {
     "own": PID(rtol=1e-10, atol=1e-12),
@@ -191,3 +191,74 @@ def test_gradients_of_kept_times(control):
     got = torch.autograd.grad(ys[:, :, 0].sum(), (ts, y0))
     assert torch.allclose(got[0], (exact(ts.detach())[..., 0].sum(0) * torch.cos(ts)).detach(), rtol=1e-5)
     assert torch.allclose(got[1][:, 0], torch.exp(torch.sin(ts)).sum().expand(3), rtol=1e-7)
+
+
+OWN = torch.tensor([[0.5, 3.0], [3.0, 0.5], [0.5, 3.0]])
+REFUSED_ON_A_GRID: dict[str, tuple[Any, Any]] = {
+    "unsorted": (10.0, torch.tensor([9.97, 0.03])),
+    "unsorted points of the grid": (10.0, torch.tensor([9.9, 0.1])),
+    "sorted the wrong way": (-10.0, torch.tensor([-9.97, -0.03])),
+    "outside": (10.0, torch.tensor([0.5, 10.1])),
+    "of samples in both directions": (torch.tensor([-1.0, 5.0, 5.0]), torch.tensor([0.5, 3.0])),
+    "outside of one sample": (torch.tensor([5.0, 1.0, 5.0]), torch.tensor([0.5, 3.0])),
+    "unsorted of one sample": (torch.tensor([5.0, 5.0, 5.0]), OWN),
+    "outside and not a number": (torch.tensor(1.0, requires_grad=True), torch.tensor([0.5, 3.0, math.nan])),
+    "not a number": (torch.tensor(5.0, requires_grad=True), torch.tensor([0.5, 3.0, math.nan])),
+    "needing a gradient": (10.0, torch.tensor([9.97, 0.03], requires_grad=True)),
+}
+
+
+@pytest.mark.parametrize("gradient", [Direct(), Checkpoint()], ids=["direct", "checkpoint"])
+@pytest.mark.parametrize(("t1", "ts"), REFUSED_ON_A_GRID.values(), ids=REFUSED_ON_A_GRID)
+def test_times_a_grid_cannot_keep_are_refused(t1, ts, gradient):
+    y0 = start().requires_grad_()
+    with pytest.raises(ValueError, match="`ts` must be sorted in the direction of time, lie between t0 and t1.*Sort"):
+        solve(ODE(field), RK4(), y0, 0.0, t1, control=Fixed(n=100), save=SaveAt(ts=ts), gradient=gradient)
+
+
+def test_times_of_each_sample_need_a_clock_of_each():
+    ts = OWN.sort(dim=1).values
+    with pytest.raises(
+        ValueError, match=r"needs per-sample steps, got \(3, 2\) with a shared clock.*one `t0` per sample"
+    ):
+        solve(ODE(field), RK4(), start(), 0.0, 5.0, control=Fixed(n=100), save=SaveAt(ts=ts))
+    ys = solve(ODE(field), Dopri8(), start(), torch.zeros(3), 5.0, control=Fixed(n=100), save=SaveAt(ts=ts)).ys
+    assert close(ys, exact(ts))
+
+
+@pytest.mark.parametrize("control", [Fixed(n=100), Fixed(n=10), PID(rtol=1e-10, atol=1e-12)], ids=["on", "off", "pid"])
+def test_equal_times_keep_equal_states(control):
+    ts = torch.tensor([0.1, 0.3, 0.3, 0.5])
+    ys = solve(ODE(field), Dopri8(), start(), 0.0, 1.0, control=control, save=SaveAt(ts=ts)).ys
+    assert close(ys, exact(ts)) and torch.equal(ys[:, 1], ys[:, 2])
+
+
+@pytest.mark.parametrize("gradient", [Direct(), Checkpoint()], ids=["direct", "checkpoint"])
+@pytest.mark.parametrize("control", [Fixed(n=100), PID()], ids=["grid", "pid"])
+@pytest.mark.parametrize("ts", [torch.tensor([0.5, 0.75]), torch.tensor([0.512, 0.7511])], ids=["on", "off"])
+def test_outputs_come_in_one_order(control, gradient, ts):
+    save = SaveAt(every=2, ts=ts, t1=True, t0=True)
+    y0 = start().requires_grad_()
+    solution = solve(ODE(field), Dopri5(), y0, 0.0, 1.0, control=control, save=save, gradient=gradient)
+    assert list(solution.ys) == list(solution.ts) == ["t0", "t1", "ts", "steps"]
+
+
+@pytest.mark.parametrize("gradient", [Direct(), Checkpoint()], ids=["direct", "checkpoint"])
+@pytest.mark.parametrize("control", [Fixed(n=10), PID()], ids=["grid", "pid"])
+def test_the_kept_initial_state_is_a_copy(control, gradient):
+    y0 = start().requires_grad_()
+    save = SaveAt(t0=True, t1=True)
+    first = solve(ODE(field), Dopri5(), y0, 0.0, 1.0, control=control, save=save, gradient=gradient).ys["t0"]
+    assert torch.equal(first, y0) and first.data_ptr() != y0.data_ptr()
+    assert torch.equal(torch.autograd.grad(first.sum(), y0)[0], torch.ones_like(y0))
+    tree = {"a": start(), "b": start() + 1}
+    term = ODE(lambda t, y: {"a": y["b"], "b": y["a"]})
+    kept = solve(term, Dopri5(), tree, 0.0, 1.0, control=control, save=SaveAt(t0=True), gradient=gradient).ys
+    for name, leaf in tree.items():
+        assert torch.equal(kept[name], leaf) and kept[name].data_ptr() != leaf.data_ptr()
+
+
+def test_the_last_state_of_a_sample_that_never_moved_is_a_copy():
+    y0, control = torch.ones(1, 1), PID(per_sample=False)
+    y1 = solve(ODE(lambda t, y: y * math.nan), Dopri5(), y0, 0.0, 1.0, control=control, throw=False).ys
+    assert torch.equal(y1, y0) and y1.data_ptr() != y0.data_ptr()

@@ -214,7 +214,7 @@ def test_bad_input_is_answered(change, error, message):
         (lambda: Fixed(ts=torch.tensor([0.0, 1.0, 1.0])), "must increase strictly"),
         (lambda: Fixed(ts=torch.tensor([0.0])), "at least two times"),
         (lambda: SaveAt(), "must keep something"),
-        (lambda: SaveAt(every=0), "`every` must be at least 1"),
+        (lambda: SaveAt(every=0), "`every` must be a whole number of at least 1, got 0"),
         (lambda: SaveAt(ts=torch.zeros(0)), "at least one"),
     ],
 )
@@ -261,10 +261,12 @@ def test_inference_mode_and_training_share_a_term():
     assert torch.equal(again, y1) and y0.grad is not None and bool((y0.grad != 0).all())
 
 
-def test_output_times_may_be_unordered_on_a_falling_grid():
-    ts = torch.tensor([0.25, 1.0, 0.0, 0.5])
+def test_output_times_fall_on_a_falling_grid():
+    ts = torch.tensor([1.0, 0.5, 0.25, 0.0])
     solution = solve(DECAY, ETDRK4(), start(), 1.0, 0.0, control=Fixed(n=4), save=SaveAt(ts=ts))
     assert torch.equal(solution.ts, ts)
+    with pytest.raises(ValueError, match="`ts` must be sorted in the direction of time"):
+        solve(DECAY, ETDRK4(), start(), 1.0, 0.0, control=Fixed(n=4), save=SaveAt(ts=ts.flip(0)))
 
 
 def test_a_grid_in_float32_is_taken_to_its_rounding():
@@ -278,6 +280,7 @@ def test_a_grid_in_float32_is_taken_to_its_rounding():
         ({"y0": torch.full((1, 1), 100)}, TypeError, "must be floating point or complex, got torch.int64"),
         ({"y0": torch.zeros(0, 2)}, ValueError, "at least one sample, got a batch of 0"),
         ({"control": Fixed(dt=1e-12)}, ValueError, "more than max_steps"),
+        ({"control": Fixed(ts=torch.linspace(0, 1, 9)), "max_steps": 7}, ValueError, "8 steps, more than max_steps=7"),
         ({"save": SaveAt(every=50)}, ValueError, "`every` must be at most the number of steps, 10, got 50"),
     ],
 )

@@ -21,16 +21,16 @@ from sciml.integrate import (
     SRI2,
     UBU,
     AbstractStochastic,
-    Additive,
+    AdditiveNoise,
     Checkpoint,
     Clip,
-    Diagonal,
+    DiagonalNoise,
     Euler,
     EulerHeun,
     EulerMaruyama,
     ExponentialEulerMaruyama,
     Fixed,
-    General,
+    GeneralNoise,
     GeneralShARK,
     Heun,
     Ito,
@@ -41,7 +41,7 @@ from sciml.integrate import (
     ReversibleHeun,
     Reversibly,
     SaveAt,
-    Scalar,
+    ScalarNoise,
     SemiLinear,
     ShARK,
     SlowRK,
@@ -79,7 +79,7 @@ def path_of(shape: tuple[int, ...], rows: int = 4, *, seed: int = 1, n: int = N,
 
 def term_for(method: AbstractStochastic, path: Any, weight: Any = 1.0, *, structure: str = "diagonal") -> SDE:
     """A term that the method serves, which depends on a weight."""
-    if Diagonal not in method.structures:
+    if DiagonalNoise not in method.structures:
         structure = "additive"
     f, g, _ = FIELDS[structure]
     sense = method.senses[0]()
@@ -90,7 +90,7 @@ def term_for(method: AbstractStochastic, path: Any, weight: Any = 1.0, *, struct
 
 
 def noise_of(method: AbstractStochastic) -> tuple[int, ...]:
-    return (2,) if Diagonal in method.structures else (3,)
+    return (2,) if DiagonalNoise in method.structures else (3,)
 
 
 def start(rows: int = 4) -> Tensor:
@@ -114,7 +114,7 @@ def test_what_a_method_is_not_made_for_is_refused(method, structure, sense):
 def silent(term: Any) -> Any:
     """The same term without noise."""
     return replace(
-        term, g=lambda t, y: 0.0 * FIELDS["diagonal" if term.structure == Diagonal() else "additive"][1](t, y)
+        term, g=lambda t, y: 0.0 * FIELDS["diagonal" if term.structure == DiagonalNoise() else "additive"][1](t, y)
     )
 
 
@@ -197,7 +197,11 @@ def test_a_nearly_reversible_method_goes_back_and_is_stable():
         torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-7)
     # A mode that decays: ten steps of h x = -2.
     stiff = lambda n: SDE(  # noqa: E731
-        lambda t, y: -2.0 * n * y, lambda t, y: 0 * y, path_of((2,), n=n), structure=Diagonal(), sense=Stratonovich()
+        lambda t, y: -2.0 * n * y,
+        lambda t, y: 0 * y,
+        path_of((2,), n=n),
+        structure=DiagonalNoise(),
+        sense=Stratonovich(),
     )
     calm, wild = (
         solve(stiff(40), method, start(), 0.0, 1.0, control=Fixed(n=40)).ys.abs().max()
@@ -210,7 +214,7 @@ def test_pathwise_gradients_of_geometric_brownian_motion():
     rows, n = 4000, 128
     path = path_of((1,), rows, n=n)
     mu, sigma = torch.tensor(0.3, requires_grad=True), torch.tensor(0.5, requires_grad=True)
-    term = SDE(lambda t, y: mu * y, lambda t, y: sigma * y, path, structure=Diagonal(), sense=Ito())
+    term = SDE(lambda t, y: mu * y, lambda t, y: sigma * y, path, structure=DiagonalNoise(), sense=Ito())
     y1 = solve(term, SRI2(), torch.ones(rows, 1), 0.0, 1.0, control=Fixed(n=n)).ys
     found = torch.autograd.grad(y1.mean(), (mu, sigma))
     w = path.value(1.0)
@@ -227,7 +231,7 @@ def test_pathwise_gradients_of_ornstein_uhlenbeck_moments():
     rate, sigma = torch.tensor(0.9, requires_grad=True), torch.tensor(0.7, requires_grad=True)
     f = SemiLinear(-rate, lambda t, y: 0 * y)
     g = lambda t, y: sigma.expand_as(y)  # noqa: E731
-    term = SDE(f, g, path, structure=Additive(diagonal=True), sense=Ito())
+    term = SDE(f, g, path, structure=AdditiveNoise(diagonal=True), sense=Ito())
     y1 = solve(term, ExponentialEulerMaruyama(), torch.ones(rows, 1), 0.0, 1.0, control=Fixed(n=n)).ys
     found = torch.autograd.grad(y1.square().mean(), (rate, sigma))
     decay = torch.exp(-2 * rate)
@@ -245,7 +249,7 @@ def test_the_linear_part_is_exact_in_law(levy):
         path.increment = lambda t0, t1: NodePath(w, h).increment(t0, t1)._replace(h=None)
     linear = torch.tensor([-3.0, 0.8])
     g = lambda t, y: torch.tensor([0.5, 0.9]).expand(len(y), 2)  # noqa: E731
-    term = SDE(SemiLinear(linear, lambda t, y: 0 * y), g, path, structure=Additive(diagonal=True), sense=Ito())
+    term = SDE(SemiLinear(linear, lambda t, y: 0 * y), g, path, structure=AdditiveNoise(diagonal=True), sense=Ito())
     y0 = torch.tensor([1.0, -2.0])
     y1 = solve(term, ExponentialEulerMaruyama(), y0.expand(len(w), 2), 0.0, 1.0, control=Fixed(n=1)).ys
     mean = weights @ y1
@@ -280,7 +284,7 @@ def test_a_tree_is_what_one_tensor_is(structure):
 def test_adaptive_steps_follow_the_tolerance_on_the_same_path(method, tolerances):
     rows = 24
     path = BrownianMotion.over(Key.rows(3, rows), (1,), 0.0, 1.0, intervals=64, depth=14, levy=SpaceTime())
-    term = SDE(lambda t, y: -0.5 * y, lambda t, y: 0.8 * y, path, structure=Diagonal(), sense=Stratonovich())
+    term = SDE(lambda t, y: -0.5 * y, lambda t, y: 0.8 * y, path, structure=DiagonalNoise(), sense=Stratonovich())
     exact = torch.exp(-0.5 + 0.8 * path.value(1.0))
     errors, steps = [], []
     for tolerance in tolerances:
@@ -295,7 +299,7 @@ def test_adaptive_steps_follow_the_tolerance_on_the_same_path(method, tolerances
 def test_additive_noise_takes_large_adaptive_steps():
     path = BrownianMotion.over(Key.rows(3, 8), (3,), 0.0, 1.0, levy=SpaceTime())
     f, g, _ = FIELDS["additive"]
-    term = SDE(f, g, path, structure=Additive(), sense=Ito())
+    term = SDE(f, g, path, structure=AdditiveNoise(), sense=Ito())
     truth = solve(term, ShARK(), start(8), 0.0, 1.0, control=Fixed(n=256)).ys
     coarse, fine = (solve(term, ShARK(), start(8), 0.0, 1.0, control=PID(rtol=x, atol=x)).ys for x in (1e-1, 1e-3))
     assert float((fine - truth).norm()) < 0.2 * float((coarse - truth).norm())
@@ -335,15 +339,17 @@ def test_both_senses_are_one_process(structure):
 
 def test_conversion_keeps_what_is_the_same():
     f, g, noise = FIELDS["additive"]
-    term = SDE(f, g, path_of(noise), structure=Additive(), sense=Ito())
+    term = SDE(f, g, path_of(noise), structure=AdditiveNoise(), sense=Ito())
     assert to_stratonovich(term).f is f and isinstance(to_stratonovich(term).sense, Stratonovich)
-    linear = SDE(SemiLinear(-1.0, f), FIELDS["diagonal"][1], path_of((2,)), structure=Diagonal(), sense=Stratonovich())
+    linear = SDE(
+        SemiLinear(-1.0, f), FIELDS["diagonal"][1], path_of((2,)), structure=DiagonalNoise(), sense=Stratonovich()
+    )
     assert to_ito(linear).f.linear == -1.0
 
 
 def test_what_cannot_be_converted_is_refused():
     f, g, _ = FIELDS["scalar"]
-    mixed = SDE(f, g, path_of((2,)), structure=Diagonal(), sense=Stratonovich())
+    mixed = SDE(f, g, path_of((2,)), structure=DiagonalNoise(), sense=Stratonovich())
     with pytest.raises(ValueError, match="entry i of g depends on entry i of y alone.*torch.diag_embed"):
         solve(to_ito(mixed), EulerMaruyama(), start(), 0.0, 1.0, control=Fixed(n=N))
     correlated = path_of((2,), covariance=torch.tensor([[1.0, 0.5], [0.5, 2.0]]))
@@ -451,13 +457,13 @@ BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
         lambda: wrong(g=FIELDS["general"][1]),
         StochasticHeun(),
         ValueError,
-        r"Diagonal\(\) noise must have the shape of the state, .*got \(4, 2, 2\).*Drop the further axis",
+        r"DiagonalNoise\(\) must have the shape of the state, .*got \(4, 2, 2\).*Drop the further axis",
     ),
     "vector for general": (
-        lambda: wrong(structure=General()),
+        lambda: wrong(structure=GeneralNoise()),
         StochasticHeun(),
         ValueError,
-        r"General\(\) noise must have the shape of the state and one more axis for the 2 Brownian.*got \(4, 2\)",
+        r"GeneralNoise\(\) must have the shape of the state and one more axis for the 2 Brownian.*got \(4, 2\)",
     ),
     "wrong rank": (lambda: wrong(g=lambda t, y: y[:, 0]), StochasticHeun(), ValueError, r"got \(4,\)"),
     "wrong dtype": (lambda: wrong(g=lambda t, y: y.float()), StochasticHeun(), ValueError, "to one dtype"),
@@ -525,13 +531,13 @@ def test_bad_input_is_answered(name):
 def test_terms_refuse_what_they_are_not_made_of():
     f, g, noise = FIELDS["diagonal"]
     with pytest.raises(TypeError, match="`g` must be a function or a module, got a float"):
-        SDE(f, 1.0, path_of(noise), structure=Diagonal(), sense=Ito())  # type: ignore[arg-type]
+        SDE(f, 1.0, path_of(noise), structure=DiagonalNoise(), sense=Ito())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`path` must be a path with increments, got a Key"):
-        SDE(f, g, Key.rows(0, 4), structure=Diagonal(), sense=Ito())
+        SDE(f, g, Key.rows(0, 4), structure=DiagonalNoise(), sense=Ito())
     with pytest.raises(TypeError, match="`structure` must be an object, got 'diagonal'"):
         SDE(f, g, path_of(noise), structure="diagonal", sense=Ito())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`sense` must be an object.*Give Ito"):
-        SDE(f, g, path_of(noise), structure=Diagonal(), sense=Ito)  # type: ignore[arg-type]
+        SDE(f, g, path_of(noise), structure=DiagonalNoise(), sense=Ito)  # type: ignore[arg-type]
 
 
 def test_ito_terms_run_forwards():
@@ -544,7 +550,7 @@ def test_trees_and_complex_states_are_refused_where_they_must_be():
     with pytest.raises(TypeError, match="diffusion must return the structure of the state"):
         term = wrong(f=lambda t, y: y, g=lambda t, y: y["a"], path=path)
         solve(term, StochasticHeun(), {"a": start()}, 0.0, 1.0, control=Fixed(n=N))
-    spectral = SDE(SemiLinear(-1.0, lambda t, y: 0 * y), lambda t, y: y, path, structure=Diagonal(), sense=Ito())
+    spectral = SDE(SemiLinear(-1.0, lambda t, y: 0 * y), lambda t, y: y, path, structure=DiagonalNoise(), sense=Ito())
     with pytest.raises(TypeError, match="ExponentialEulerMaruyama takes a real state.*two channels"):
         solve(spectral, ExponentialEulerMaruyama(), start() + 0j, 0.0, 1.0, control=Fixed(n=N))
 
@@ -557,4 +563,4 @@ def test_tableaus_are_checked():
     good = SRI2.tableau
     with pytest.raises(ValueError, match="SRI tableau: beta1 1 must be 1, got .*"):
         SRITableau(good.a0, good.b0, good.a1, good.b1, good.alpha, ((-2.0, 4 / 3, 2 / 3, 0.0), *good.beta[1:]))
-    assert GeneralShARK.tableau.additive == 1.5 and SRA1.weights[0] == 0.75 and Scalar().commutes
+    assert GeneralShARK.tableau.additive == 1.5 and SRA1.weights[0] == 0.75 and ScalarNoise().commutes

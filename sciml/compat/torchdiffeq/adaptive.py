@@ -8,8 +8,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sciml.compat.torchdiffeq.crossing import crossing
 from sciml.compat.torchdiffeq.inputs import Call, rms_norm
-from sciml.compat.torchdiffeq.methods import ADAPTIVE, as_time
+from sciml.compat.torchdiffeq.methods import ADAPTIVE
+from sciml.compat.torchdiffeq.times import as_time
 from sciml.integrate import ODE, PID, AbstractExecutor, Clip, Result, SaveAt, Solution, solve
 from sciml.integrate.adaptive import RUNNING, Attempt, Stepping, Walk
 from sciml.integrate.flat import Flat
@@ -72,7 +74,7 @@ def _solved(call: Call, watch: "_Watch", save: SaveAt, end: float | None = None)
     if call.t.requires_grad:  # dy(t)/dt0 = -dy(t)/dy0 f(t0, y0)
         y0 = y0 - call.func(as_time(call.t[0].detach(), y0), y0.detach()) * _still(call.t[0], y0)
     control = _control(call)
-    marks = {name: _marks(options, name + "_t") for name in ("step", "jump")}
+    marks = {name: _marks(call, name + "_t") for name in ("step", "jump")}
     repeated = torch.cat([times for times in marks.values() if times is not None] or [torch.zeros(0)])
     if len(repeated.unique()) < len(repeated):
         raise ValueError(f"`step_t` and `jump_t` must not repeat a time, got {repeated.tolist()}. Drop one of them.")
@@ -132,9 +134,13 @@ def _tolerance(tolerance: Any, y0: Tensor) -> Any:
     return float(tolerance)
 
 
-def _marks(options: dict[str, Any], name: str) -> Tensor | None:
-    times = options.get(name)
-    return None if times is None else torch.as_tensor(times).detach().double().reshape(-1).cpu()
+def _marks(call: Call, name: str) -> Tensor | None:
+    """Times of an option from the start on."""
+    times = call.options.get(name)
+    if times is None:
+        return None
+    times = torch.as_tensor(times).detach().double().reshape(-1).cpu()
+    return times[call.sign * times >= call.sign * float(call.t[0].detach())]
 
 
 def _watch(call: Call) -> "_Watch":
@@ -203,28 +209,6 @@ class _Watch(AbstractExecutor):
         def at(theta: float) -> Any:
             return method.interpolate(dense, t0, t1, torch.tensor([theta], dtype=torch.float64, device=y1.device))[:, 0]  # type: ignore[union-attr]
 
-        theta = bisected(self.call, t0, t1, at)
+        theta = crossing(self.call, float(t0), float(t1), at)
         joint.y, self.event_time = at(theta), float(t0 + theta * (t1 - t0))
         joint.result = int(Result.SUCCESS)
-
-
-def bisected(call: Call, t0: Any, t1: Any, at: Any) -> float:
-    """Where on a step, as a part of it, the event lies, to within the absolute tolerance in time.
-
-    Args:
-        call: with an event.
-        t0, t1: ends of the step; the event is positive at `t0` only.
-        at: the state on a batch of one, of the part of the step.
-    """
-    assert call.event is not None
-    low, high = 0.0, 1.0
-    tolerance = max(float(torch.as_tensor(call.atol).min()), 1e-15 * (abs(float(t0)) + abs(float(t1))))
-    with torch.no_grad():
-        for _ in range(math.ceil(math.log2(max(abs(float(t1 - t0)) / tolerance, 1.0)))):
-            middle = 0.5 * (low + high)
-            y = call.unpack(at(middle))
-            if bool(call.event(as_time(t0 + middle * (t1 - t0), y), y) > 0):
-                low = middle
-            else:
-                high = middle
-    return 0.5 * (low + high)

@@ -8,7 +8,7 @@ The state is solved backwards beside it and set right at every output. What is i
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sciml.compat.torchdiffeq.inputs import CALLBACKS, Call, Norm, make_call, mixed_norm, split
-from sciml.compat.torchdiffeq.odeint import State, odeint, run
+from sciml.compat.torchdiffeq.odeint import State, run
 
 
 def odeint_adjoint(
@@ -102,7 +102,8 @@ def _adjoint_norm(given: Norm | str | None, call: Call) -> Norm:
             return max(t.abs(), call.norm(y), call.norm(a), mixed_norm(tuple(params)) if counted else 0.0)
 
         return default
-    assert callable(given)
+    if not callable(given):
+        raise TypeError(f'`norm` of the adjoint must be a function or "seminorm", got {given!r}. Pass one of these.')
     shapes = call.shapes
     if shapes is None:
         return given
@@ -114,6 +115,8 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, backward: _Backward, y0: Tensor, t: Tensor, *params: Tensor) -> Any:
+        # Without gradients: a view of a tensor that requires one says so too, even where nothing is recorded.
+        call = replace(call, y0=call.y0.detach(), t=call.t.detach())
         with torch.no_grad():
             result = run(call)
         ctx.call, ctx.how, ctx.adjoint_options = call, backward, backward.options
@@ -140,15 +143,17 @@ class _Adjoint(torch.autograd.Function):
                 slope = ctx.call.func(times[i].to(states.real.dtype), states[i])
                 by_time[i] = (slope.conj() * gradient[i]).real.sum()
                 a_t = a_t - by_time[i]
-            ends = odeint(
+            back = make_call(
                 field,
                 (a_t, states[i], a, *of_params),
                 times[i - 1 : i + 1].flip(0),
-                rtol=how.rtol,
-                atol=how.atol,
-                method=how.method,
-                options=ctx.adjoint_options,
+                how.rtol,
+                how.atol,
+                how.method,
+                ctx.adjoint_options,
+                None,
             )
+            ends = split(run(replace(back, coupled=1 + 2 * states[i].numel())), back.shapes)  # type: ignore[arg-type]
             a_t, _, a, *of_params = (part[1] for part in ends)
             a = a + gradient[i - 1]
         by_time[0] = a_t.real
@@ -172,15 +177,18 @@ class _Augmented:
     timed: bool
 
     def __call__(self, t: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        y, a = parts[1].detach().requires_grad_(), parts[2]
+        recording = torch.is_grad_enabled() and parts[1].requires_grad  # for the Jacobian of an implicit method
+        y, a = parts[1] if recording else parts[1].detach().requires_grad_(), parts[2]
         t = t.detach().requires_grad_(self.timed)
         with torch.enable_grad():
             slope = self.call.func(t, y)
-        inputs = (*((t,) if self.timed else ()), y, *self.params)
+        inputs = (*((t,) if self.timed else ()), y, *(() if recording else self.params))
         if slope.requires_grad:
-            found = torch.autograd.grad(slope, inputs, -a, allow_unused=True)
+            found = torch.autograd.grad(slope, inputs, -a, allow_unused=True, create_graph=recording)
         else:
             found = (None,) * len(inputs)
         whole = [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
         of_t = whole.pop(0) if self.timed else torch.zeros_like(parts[0])
+        if recording:
+            return (of_t, slope, *whole, *map(torch.zeros_like, self.params))
         return (of_t, slope.detach(), *whole)

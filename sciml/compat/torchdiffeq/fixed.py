@@ -7,10 +7,13 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.compat.torchdiffeq.adaptive import bisected
+from sciml.compat.torchdiffeq.adams import GrowingAdams
+from sciml.compat.torchdiffeq.crossing import crossing
 from sciml.compat.torchdiffeq.inputs import Call
-from sciml.compat.torchdiffeq.methods import ADAMS, FIXED, Adams, as_time
-from sciml.integrate import ODE, AbstractMethod
+from sciml.compat.torchdiffeq.methods import ADAMS, FIXED, IMPLICIT
+from sciml.compat.torchdiffeq.recorded import Recorded
+from sciml.compat.torchdiffeq.times import as_time
+from sciml.integrate import ODE, AbstractMethod, Newton
 
 _OPTIONS = {"step_size", "grid_constructor", "interp", "perturb"}
 _MAX_EVENT_STEPS = 20_000
@@ -46,6 +49,8 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
     walk, y, size = _Walk(call), call.pack(call.y0), call.options.get("step_size")
     if size is None:
         raise AssertionError("an event with given steps needs their size. Pass options=dict(step_size=...).")
+    if bool(call.event(as_time(call.t[0], call.y0), call.y0) == 0):
+        return call.t[0], torch.stack([call.y0, call.y0])
     start = float(call.t[0].detach())
     for i in range(_MAX_EVENT_STEPS):
         t0, t1 = (start + call.sign * float(size) * j for j in (i, i + 1))
@@ -55,7 +60,7 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
             def at(theta: float, t0: float = t0, t1: float = t1, y0: Tensor = before, y1: Tensor = y) -> Tensor:
                 return walk.between(t0, t1, y0, y1, t0 + theta * (t1 - t0))
 
-            theta = bisected(call, t0, t1, at)
+            theta = crossing(call, t0, t1, at)
             time = torch.tensor(t0 + theta * (t1 - t0), dtype=torch.float64, device=y.device)
             return time, torch.stack([call.y0, call.unpack(at(theta))])
     raise RuntimeError(f"no event within {_MAX_EVENT_STEPS} steps, at t={t1:g}. Take larger steps or check the event.")
@@ -69,6 +74,8 @@ def _grid(call: Call) -> Tensor:
         return constructor(call.func, call.y0, call.t)
     if size is None or len(call.t) == 1:
         return call.t
+    if not size > 0:
+        raise RuntimeError(f"`step_size` must be positive, got {float(size):g}; the times give the direction.")
     start, end = call.t[0], call.t[-1]
     count = int(torch.ceil((end - start).abs() / size + 1))
     inner = torch.arange(0, count - 1, dtype=call.t.dtype, device=call.t.device) * size * call.sign + start
@@ -90,6 +97,10 @@ class _Walk:
         options, name = dict(self.call.options), self.call.method
         if name in ADAMS:
             self.method = _adams(self.call, options)
+        elif name in IMPLICIT:
+            most = options.pop("max_iters", None)
+            iterations = None if most is None else int(most)
+            self.method = IMPLICIT[name](Newton(Recorded(self.call.coupled), iterations))
         else:
             self.method = FIXED[name]()
         unknown = sorted(set(options) - _OPTIONS)
@@ -107,11 +118,18 @@ class _Walk:
 
     def step(self, t0: Any, t1: Any, y: Tensor) -> Tensor:
         """The state at `t1`."""
-        self.ends = as_time(t0, y).detach(), as_time(t1, y).detach()
+        if self.call.options.get("perturb"):
+            self.ends = as_time(t0, y).detach(), as_time(t1, y).detach()
         if self.carry is None:
             self.carry = self.method.init(self.term, t0, y)
+        slope = self.term.f(as_time(t0, y), y) if self.call.method in IMPLICIT else None
         step = self.method.step(self.term, t0, t1, y, self.carry)
-        self.carry, self.slope = step.carry, step.dense[0]
+        if step.status is not None and bool(step.status.any()):
+            raise AssertionError(
+                f"the equations of {self.call.method} could not be solved at t={float(t0):g}: the step is too large, "
+                "or the field not smooth. Take smaller steps, or raise `max_iters` if it was given."
+            )
+        self.carry, self.slope = step.carry, step.dense[0] if slope is None else slope
         return step.y  # type: ignore[return-value]
 
     def between(self, t0: Any, t1: Any, y0: Tensor, y1: Tensor, t: Any) -> Tensor:
@@ -141,10 +159,11 @@ class _Walk:
         return self.call.field(t + (value - t.detach()), y)
 
 
-def _adams(call: Call, options: dict[str, Any]) -> Adams:
+def _adams(call: Call, options: dict[str, Any]) -> GrowingAdams:
     most, iterations = int(options.pop("max_order", 12)), int(options.pop("max_iters", 4))
+    implicit = ADAMS[call.method] and bool(options.pop("implicit", True))
     if most > 12:
         raise AssertionError(f"`max_order` must be at most 12, got {most}.")
     if most < 4:
         warnings.warn(f"with max_order={most}, below 4, Adams methods are the 3/8 rule.", stacklevel=6)
-    return Adams(ADAMS[call.method], most, iterations, call.rtol, call.atol)
+    return GrowingAdams(implicit, most, iterations, call.rtol, call.atol)

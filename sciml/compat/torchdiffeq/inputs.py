@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.compat.torchdiffeq.methods import ADAPTIVE, NAMES, REFUSED
+from sciml.compat.torchdiffeq.methods import ADAPTIVE, EXTERNAL, NAMES
 
 Norm = Callable[[Any], Any]
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
@@ -30,6 +30,7 @@ class Call:
         shapes: of the parts of a tuple state; None for a tensor.
         callbacks: what to call at steps, by name.
         event: one number that is positive before the event; None to integrate over all of `t`.
+        coupled: see `Recorded`.
     """
 
     func: Callable[[Tensor, Tensor], Tensor]
@@ -43,6 +44,7 @@ class Call:
     shapes: list[torch.Size] | None
     callbacks: dict[str, Callable[..., Any]]
     event: Callable[[Tensor, Tensor], Tensor] | None
+    coupled: int | None = None
 
     @property
     def sign(self) -> float:
@@ -59,9 +61,14 @@ class Call:
 
     def field(self, t: Tensor, y: Tensor) -> Tensor:
         """The field on a batch of one."""
-        value = self.func(t, self.unpack(y))
-        if value.shape != self.y0.shape:
-            value = value.expand(self.y0.shape)
+        value, shape = self.func(t, self.unpack(y)), self.y0.shape
+        if value.shape != shape:
+            if self.method in ADAPTIVE or torch.broadcast_shapes(value.shape, shape) != shape:
+                raise RuntimeError(
+                    f"`func` must return the shape of the state, {tuple(shape)}, got {tuple(value.shape)}. "
+                    "Write out the sum or the broadcast that is meant."
+                )
+            value = value.expand(shape)
         return self.pack(value.to(y.dtype))
 
     def call_back(self, name: str, t0: float | Tensor, y0: Tensor, dt: float | Tensor) -> None:
@@ -116,17 +123,20 @@ def make_call(
     method = _known(method or "dopri5")
     options = dict(options or {})
     norm = options.pop("norm", None) or (rms_norm if shapes is None else mixed_norm)
-    event = None if event_fn is None else _combined(event_fn, t[0], y0)
+    event = None if event_fn is None else combined(event_fn, t[0], y0)
     on_tensor = func
     if shapes is not None:
-        on_tensor, norm = _on_joined(func, shapes), _norm_of_parts(norm, shapes)
-        event = None if event is None else _event_on_joined(event, shapes)
+        on_tensor, norm = on_joined(func, shapes), _norm_of_parts(norm, shapes)
+        event = None if event is None else _eventon_joined(event, shapes)
     _check_times(t)
+    _require(joined.numel() > 0, f"`y0` must not be empty, got shape {tuple(joined.shape)}. Leave out the call.")
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         _require(
             not (isinstance(tolerance, Tensor) and tolerance.requires_grad),
             f"`{name}` must not require a gradient, got one that does. Pass {name}.detach().",
         )
+    if not torch.is_grad_enabled():  # see `_Adjoint`
+        joined, t = joined.detach(), t.detach()
     if t.device != joined.device:
         warnings.warn(f"`t` is on {t.device} and `y0` on {joined.device}; `t` is moved there.", stacklevel=4)
         t = t.to(joined.device)
@@ -136,12 +146,8 @@ def make_call(
 
 
 def _known(method: str) -> str:
-    if method in REFUSED:
-        raise NotImplementedError(
-            f'method "{method}" is not served here: it calls SciPy. Use torchdiffeq for it, or one of {NAMES}.'
-        )
     if method not in NAMES:
-        raise ValueError(f'`method` must be one of {NAMES}, got "{method}". Methods for stiff problems are missing.')
+        raise ValueError(f'`method` must be one of {NAMES}, got "{method}". Choose from these.')
     return method
 
 
@@ -159,10 +165,11 @@ def _check_times(t: Any) -> None:
 
 def _callbacks(func: Any, method: str, names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
     given = {name: getattr(func, name) for name in names if hasattr(func, name)}
-    allowed = CALLBACKS if method in ADAPTIVE else CALLBACKS[:1]
+    allowed = CALLBACKS if method in ADAPTIVE else () if method == EXTERNAL else CALLBACKS[:1]
     lost = sorted(set(given) - set(allowed))
     if lost:
-        warnings.warn(f'method "{method}" has no rejected steps and never calls {lost}.', stacklevel=5)
+        reason = "takes its steps in SciPy" if method == EXTERNAL else "has no rejected steps"
+        warnings.warn(f'method "{method}" {reason} and never calls {lost}.', stacklevel=5)
     return {name: callback for name, callback in given.items() if name in allowed}
 
 
@@ -179,18 +186,18 @@ def _per_part(name: str, tolerance: Any, shapes: list[torch.Size]) -> Any:
     return torch.cat([torch.as_tensor(part).expand(shape.numel()) for part, shape in zip(parts, shapes, strict=True)])
 
 
-def _combined(event_fn: Any, t0: Tensor, y0: Any) -> Any:
+def combined(event_fn: Any, t0: Tensor, y0: Any) -> Any:
     """All events as one number that starts positive and is 0 at the first of them."""
     with torch.no_grad():
         signs = torch.sign(event_fn(t0, y0))
     return lambda t, y: torch.min(event_fn(t, y) * signs)
 
 
-def _event_on_joined(event: Any, shapes: list[torch.Size]) -> Any:
+def _eventon_joined(event: Any, shapes: list[torch.Size]) -> Any:
     return lambda t, y: event(t, split(y, shapes))
 
 
-def _on_joined(func: Any, shapes: list[torch.Size]) -> Any:
+def on_joined(func: Any, shapes: list[torch.Size]) -> Any:
     return lambda t, y: join(func(t, split(y, shapes)))
 
 

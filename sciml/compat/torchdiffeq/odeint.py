@@ -1,4 +1,4 @@
-"""`odeint`, its dense output, and its events."""
+"""`odeint` and its dense output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sciml.compat.torchdiffeq import adaptive, fixed
-from sciml.compat.torchdiffeq.inputs import Call, join, make_call, split
-from sciml.compat.torchdiffeq.methods import ADAPTIVE
+from sciml.compat.torchdiffeq import adaptive, external, fixed
+from sciml.compat.torchdiffeq.inputs import Call, make_call, split
+from sciml.compat.torchdiffeq.methods import ADAPTIVE, EXTERNAL
 
 State = Any
 """A tensor, or a tuple of tensors."""
@@ -55,7 +55,7 @@ def odeint(
 
 def run(call: Call) -> Any:
     """States of the joined system at all times; with an event its time, and the states at start and event."""
-    kind = adaptive if call.method in ADAPTIVE else fixed
+    kind = adaptive if call.method in ADAPTIVE else external if call.method == EXTERNAL else fixed
     return kind.integrate(call) if call.event is None else kind.integrate_until_event(call)
 
 
@@ -86,58 +86,3 @@ def odeint_dense(
     solution = adaptive.dense(call)
     shape = call.y0.shape
     return lambda time: solution(time)[0].reshape(*torch.as_tensor(time).shape, *shape)
-
-
-def odeint_event(
-    func: Callable[[Tensor, Any], Any],
-    y0: State,
-    t0: Tensor,
-    *,
-    event_fn: Callable[[Tensor, Any], Tensor],
-    reverse_time: bool = False,
-    odeint_interface: Callable[..., Any] = odeint,
-    **kwargs: Any,
-) -> tuple[Tensor, Any]:
-    """Integrate until an event, with the gradient of its time; see `odeint`.
-
-    With c(t, y) = 0 at the event, its time moves with the state that was reached at the fixed time t by
-
-        dt = -(c_y dy + c_theta dtheta) / (c_t + c_y f)
-
-    and the state by dy + f dt. Also parameters theta of `event_fn` get their gradient, which torchdiffeq's do not.
-
-    Returns:
-        Time of the event, and the states at start and event, (2, *state).
-    """
-    direction = -1.0 if reverse_time else 1.0
-    start = t0.reshape(-1)
-    time, states = odeint_interface(
-        func, y0, torch.cat([start, start.detach() + direction]), event_fn=event_fn, **kwargs
-    )
-    is_tuple = not isinstance(states, Tensor)
-    shapes = [part.shape[1:] for part in states] if is_tuple else []
-    y1 = join(tuple(part[-1] for part in states)) if is_tuple else states[-1]
-    on_joined = make_call(
-        func, y0, torch.stack([time.detach(), time.detach() + direction]), 0, 0, None, None, None
-    ).func
-    first = tuple(part[0] for part in states) if is_tuple else states[0]
-    with torch.no_grad():
-        signs = torch.sign(event_fn(t0, first))
-
-    def event(t: Tensor, y: Tensor) -> Tensor:
-        return torch.min(event_fn(t, split(y, shapes) if is_tuple else y) * signs)
-
-    with torch.no_grad():
-        slope = on_joined(time, y1)
-    moving, state = (x.detach().requires_grad_() for x in (time, y1))
-    with torch.enable_grad():
-        c_t, c_y = torch.autograd.grad(event(moving, state), (moving, state), allow_unused=True)
-        value = event(time.detach(), y1)
-    speed = sum((x for x in (c_t, None if c_y is None else (c_y.conj() * slope).real.sum()) if x is not None), 0.0)
-    shift = -(value - value.detach()) / (speed + 1e-12)
-    time = time.detach() + shift
-    y1 = y1 + slope * shift
-    if not is_tuple:
-        return time, torch.cat([states[:-1], y1[None]])
-    ends = split(y1, shapes)
-    return time, tuple(torch.cat([part[:-1], end[None]]) for part, end in zip(states, ends, strict=True))

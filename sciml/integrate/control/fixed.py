@@ -25,6 +25,7 @@ class Fixed(AbstractControl):
         ts: the grid itself from t0 to t1, [time], shape (steps + 1,).
 
     Raises:
+        TypeError: if `ts` is no tensor.
         ValueError: unless exactly one of the three is given, and valid.
     """
 
@@ -44,6 +45,8 @@ class Fixed(AbstractControl):
         if self.n is not None:
             check_whole("n", self.n, 1)
         if self.ts is not None:
+            if not isinstance(self.ts, Tensor):
+                raise TypeError(f"`ts` must be a tensor, got a {type(self.ts).__name__}. Write torch.tensor(ts).")
             if self.ts.ndim != 1 or len(self.ts) < 2:
                 raise ValueError(f"`ts` must be a vector of at least two times, got shape {tuple(self.ts.shape)}.")
             check_finite("ts", self.ts)

@@ -12,6 +12,7 @@ Math. Softw. 29, 1-26, section 4 (there the exponents are written beta).
 """
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -50,10 +51,12 @@ class PID(AbstractControl):
         norm: a norm of the scaled error instead of the root mean square: called with the error in units of the
             tolerance, in the structure of the state, it gives a 0-D tensor (joint steps only).
         compact: once half of the samples are finished, go on with the others only, if the field gives the same for
-            them alone. Switch off for results that are bitwise independent of when batch-mates finish.
+            them alone and holds nothing for each sample: it reaches no tensor or array with an axis of the length of
+            the batch or more, but for the weights of torch's own layers. Switch off for results that are bitwise
+            independent of when batch-mates finish.
 
     Raises:
-        TypeError: if `groups` does not hold integers.
+        TypeError: if `groups` is no tensor of integers, or a tolerance is no number.
         ValueError: for parameters out of range, or that do not fit each other.
     """
 
@@ -77,13 +80,21 @@ class PID(AbstractControl):
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             for value in tree_flatten(getattr(self, name))[0]:
-                if not _all_hold(value >= 0):
+                if not isinstance(value, Tensor) and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+                    raise TypeError(
+                        f"`{name}` must be a number or a tensor, or a tree of these, got {value!r}. Give e.g. "
+                        f"{name}=1e-6."
+                    )
+                if not _all_hold(value >= 0):  # type: ignore[operator]
                     raise ValueError(f"`{name}` must not be negative or NaN, got {value}. Give e.g. {name}=1e-6.")
         if _always_zero(self.rtol) and _always_zero(self.atol):
             raise ValueError("`rtol` and `atol` must not both be 0, got 0 and 0: no step could be accepted. Raise one.")
         groups = self.groups
+        if groups is not None and not isinstance(groups, Tensor):
+            raise TypeError(f"`groups` must be a tensor, got a {type(groups).__name__}. Write torch.tensor(groups).")
         if groups is not None and (groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool):
             raise TypeError(f"`groups` must hold whole numbers, got {groups.dtype}. Convert it with groups.long().")
+        self._check_gains()
         check_positive("safety", self.safety)
         if not (0 < self.factor_min < 1 < self.factor_max and self.safety <= 1):
             raise ValueError(
@@ -97,6 +108,15 @@ class PID(AbstractControl):
             raise ValueError(f"`dt_max` must be above `dt_min`, got {self.dt_max} and {self.dt_min}.")
         if self.norm is not None and (self.per_sample and self.groups is None or self.groups is not None):
             raise ValueError("`norm` judges the whole batch: it needs joint steps. Pass per_sample=False, or no norm.")
+
+    def _check_gains(self) -> None:
+        """Raise unless errors below the tolerance lead to larger steps, at once and in the long run."""
+        gains = (self.p, self.i, self.d)
+        if not (all(map(math.isfinite, gains)) and self.i > 0 and sum(gains) > 0):
+            raise ValueError(
+                "the gains of a controller must be finite, with i > 0 and p + i + d > 0, got "
+                f"p={self.p}, i={self.i}, d={self.d}. Take (0, 1, 0), or (0.3, 0.4, 0) for mildly stiff problems."
+            )
 
     @property
     def remembers(self) -> bool:

@@ -20,7 +20,8 @@ from sciml.integrate.compiled import eager_of
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, restore
 from sciml.integrate.gradient.base import AbstractGradient
-from sciml.integrate.gradient.continuous import AbstractReverse, Pulled, Segment, Task
+from sciml.integrate.gradient.continuous import AbstractReverse, Pulled, Task
+from sciml.integrate.gradient.slopes import Segment
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
@@ -95,7 +96,7 @@ class _Reverse(AbstractReverse):
             "structure": tree_structure((0,) * (2 * len(leaves_of(inner.y0)) + len(params))),
         }
         adjoint = map_leaves(torch.zeros_like, inner.y0)
-        rows = tuple(torch.zeros_like(p)[None] for p in params)
+        rows = tuple(_flat_row(torch.zeros_like(p)) for p in params)
         for k, segment in task.segments():
             adjoint = map_leaves(torch.add, adjoint, cotangents[k])
             if segment is None:
@@ -105,7 +106,7 @@ class _Reverse(AbstractReverse):
             width = len(leaves_of(adjoint))
             adjoint = _many_rows(end[width : 2 * width], adjoint)
             rows = end[2 * width :]
-        return Pulled(adjoint, [row[0] for row in rows])
+        return Pulled(adjoint, _unflat(rows, params))
 
     def _control(self, task: Task) -> AbstractControl:
         """The control of joint steps for the augmented state."""
@@ -138,7 +139,7 @@ class _Reverse(AbstractReverse):
         def norm(error: tuple[Tensor, ...]) -> Tensor:
             y, adjoint, params = error[:width], error[width : 2 * width], error[2 * width :]
             if self.backsolve.norm is not None:
-                return self.backsolve.norm(part(y), part(adjoint), tuple(p[0] for p in params))
+                return self.backsolve.norm(part(y), part(adjoint), tuple(_unflat(params, task.slopes.params)))
             norms = [_root_mean_square(x) if state_norm is None else state_norm(part(x)) for x in (y, adjoint)]
             if not self.backsolve.seminorm:
                 norms.extend(_root_mean_square((p,)) for p in params)
@@ -162,7 +163,7 @@ class _Augmented:
         y, adjoint = _many_rows(leaves[:width], like), _many_rows(leaves[width : 2 * width], like)
         t = beside(segment.time(s), first_leaf(y))  # s is 0-D: one row, one clock
         slope, in_y, in_params = self.task.slopes.vjp(t, y, segment.scaled(adjoint, -1.0), params=True)
-        return (*_one_row(segment.scaled(slope, 1.0)), *_one_row(in_y), *(g[None] for g in in_params))
+        return (*_one_row(segment.scaled(slope, 1.0)), *_one_row(in_y), *map(_flat_row, in_params))
 
 
 def _one_row(y: Flat) -> tuple[Tensor, ...]:
@@ -173,6 +174,16 @@ def _one_row(y: Flat) -> tuple[Tensor, ...]:
 def _many_rows(leaves: tuple[Tensor, ...], like: Flat) -> Flat:
     """A state of many samples of one."""
     return leaves[0][0] if isinstance(like, Tensor) else tuple(leaf[0] for leaf in leaves)
+
+
+def _flat_row(p: Tensor) -> Tensor:
+    """A parameter as one sample with one state axis, for it may have no axis at all."""
+    return p.flatten()[None]
+
+
+def _unflat(rows: tuple[Tensor, ...], like: tuple[Tensor, ...]) -> list[Tensor]:
+    """Parameters of such samples."""
+    return [row.reshape(p.shape) for row, p in zip(rows, like, strict=True)]
 
 
 def _root_mean_square(leaves: tuple[Tensor, ...]) -> Tensor:

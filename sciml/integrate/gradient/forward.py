@@ -11,7 +11,7 @@ from sciml.integrate.flat import beside, first_leaf, leaves_of, map_leaves
 from sciml.integrate.gradient.base import AbstractGradient
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
-from sciml.integrate.terms import ODE
+from sciml.integrate.terms import ODE, Split
 from sciml.integrate.transforms import is_mapped
 
 _REFUSAL = (
@@ -51,7 +51,7 @@ def _inputs(problem: Problem) -> list[Tensor]:
     """What requires a reverse gradient: initial state, times, params, and the field with all it captures."""
     times = (problem.t0, problem.t1, problem.save.ts)
     given = [*leaves_of(problem.y0), *problem.params, *(t for t in times if isinstance(t, Tensor))]
-    if isinstance(problem.term, ODE):
+    if isinstance(problem.term, ODE | Split):
         y = map_leaves(torch.detach, problem.y0)
         leaf = first_leaf(y)
         t0 = torch.as_tensor(problem.t0, device=leaf.device).detach().to(leaf.dtype.to_real())

@@ -23,7 +23,8 @@ from sciml.integrate.compiled import eager_of
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, map_rows
 from sciml.integrate.gradient.base import AbstractGradient
-from sciml.integrate.gradient.continuous import AbstractReverse, Pulled, Segment, Task
+from sciml.integrate.gradient.continuous import AbstractReverse, Pulled, Task
+from sciml.integrate.gradient.slopes import Segment
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import DenseOutput
 from sciml.integrate.problem import Problem

@@ -9,9 +9,11 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sciml.integrate.clock import Clock
 from sciml.integrate.flat import beside, first_leaf, leaves_of
-from sciml.integrate.gradient.replay import State, as_leaf, pick_times, tensors_of
+from sciml.integrate.gradient.replay import State, as_leaf, pick_times, tensors_of, vjp
 from sciml.integrate.gradient.replay_job import Job
+from sciml.integrate.initial import initial_states
 from sciml.integrate.methods.base import Time
 
 
@@ -212,7 +214,30 @@ class Backward:
                 if 0 <= n < count:
                     self.within.setdefault(n, []).append(j)
         none_passed = self.step_of < 0
-        self.direct = [None if g is None else _kept_only(none_passed, g).sum(1) for g in grads]
+        at_start = [None if g is None else _kept_only(none_passed, g) for g in grads]
+        self.direct = [None if g is None else g.sum(1) for g in at_start]
+        if bool(none_passed.any()):
+            self._move_start(at_start)
+
+    def _move_start(self, grads: list[Tensor | None]) -> None:
+        """Gradients of times at which the initial state was kept, and of t0, by f(t0, y0)."""
+        leaves = {i: as_leaf(self.times[i]) for i in {0, len(self.times) - 1} if self.differentiable[i]}
+        if not leaves:
+            return
+        job, times = self.job, [leaves.get(i, t.detach()) for i, t in enumerate(self.times)]
+        y0 = tuple(t.detach() for t in self.y0)
+        rows = Clock((self.rows,), self.rows, None, 1.0)
+        with torch.enable_grad():
+            if job.grid is None:
+                start = times[0]
+            else:
+                start = times[0][0] if isinstance(job.grid, Tensor) else torch.tensor(job.grid[0], dtype=torch.float64)
+            flat = y0[0] if job.problem.structure is None else y0
+            states = initial_states(job.problem.term, rows, times[-1], start, flat)
+            found = vjp(list(leaves_of(states)), grads, list(leaves.values()))
+        for i, gradient in zip(leaves, found, strict=True):
+            if gradient is not None:
+                self._add_time(i, gradient)
 
     def _wanted(self, n: int) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
         """Times kept within step n, what to differentiate them by, and the gradients of the values."""

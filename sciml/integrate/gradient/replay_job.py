@@ -14,14 +14,14 @@ from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID, Clip, Fixed, Times
 from sciml.integrate.executors import Chunks
 from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS
-from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, map_rows, restore
+from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, map_rows
 from sciml.integrate.gradient.captured import Captured, random_state, uncached_autocast
 from sciml.integrate.gradient.replay import AbstractKeeper, Replay, State, StepLog, pick_rows, pick_times
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.problem import Problem
-from sciml.integrate.solution import Solution, unwrapped
-from sciml.integrate.wanted import wanted_times
+from sciml.integrate.solution import Result, Solution, unwrapped
+from sciml.integrate.wanted import wanted_on_grid, wanted_times
 
 
 @final
@@ -63,7 +63,7 @@ class Job:
             plan = GridPlan.make(save, grid, problem.method, problem.structure)
             clock = problem._fixed_clock(grid, batch)
             if save.ts is not None and not plan.ts_steps:
-                wanted = save.ts.to(problem.device, torch.float64)
+                wanted = clock.turned_rows(wanted_on_grid(save.ts.to(problem.device), clock, grid))
             times: tuple[Tensor, ...] = (grid,) if isinstance(grid, Tensor) else ()
         else:
             pid = control.inner if isinstance(control, Clip) else control
@@ -116,13 +116,17 @@ class Job:
         self.keeper.end(log.state if log.state is not None else (inner.y0, ()))
         kept = self.keeper.kept()
         if self.plan is not None:
-            kept = self._frozen(kept, inner.stopped[0], log.state)  # type: ignore[arg-type]
+            exact = solution.result == Result.NOT_CONVERGED
+            kept = self._frozen(kept, inner.stopped[0], exact, log.state)  # type: ignore[arg-type]
         ys = solution.ys if len(self.names) > 1 else {self.names[0]: solution.ys}
         outputs = [leaf for name in self.names for leaf in leaves_of(flatten(ys[name])[0])]
         return replace(solution, ys=None), outputs, kept
 
-    def _frozen(self, kept: list[tuple[int, State]], failed: Tensor, last: State) -> list[tuple[int, State]]:
-        """Rows that failed on a fixed grid stand still from the last check at which they were finite.
+    def _frozen(
+        self, kept: list[tuple[int, State]], failed: Tensor, exact: Tensor, last: State
+    ) -> list[tuple[int, State]]:
+        """Rows that failed on a fixed grid stand still from the last check at which they were finite, or, where it is
+        known at which step they failed (`exact`), from before it.
 
         What is kept of them later has only to be finite: no gradient passes through their masked steps.
         """
@@ -133,6 +137,7 @@ class Job:
         checks = sorted({0, *self.plan.wanted, *range(0, len(steps), STEPS_BETWEEN_CHECKS), len(steps)})
         table = torch.tensor(checks, device=failed.device)
         good = torch.where(failed >= 0, table[torch.searchsorted(table, failed).sub(1).clamp(min=0)], len(steps))
+        good = torch.where(exact, failed - 1, good)
         for n, step in enumerate(steps):
             step.moved = n < good
             step.t1 = pick_times(step.moved, step.t1, step.t0, last[0])
@@ -165,8 +170,6 @@ class Job:
 
     def _at(self, t: float | Tensor, y: Flat) -> Any:
         leaf = first_leaf(y)
-        if self.problem.save.fn is None:
-            return restore(y, self.problem.structure)
         return self.problem._viewed(beside(torch.as_tensor(t, dtype=torch.float64, device=leaf.device), leaf), y)
 
 

@@ -28,7 +28,7 @@ class Reversible(AbstractGradient):
 
     Rounding grows on the way back. Whether it returns to y0 is only known in the backward pass, so that is where
     failure is raised: as a `SolveError` that names the sample, and the time at which the way back was no longer finite.
-    No gradient is returned then, whatever `throw` was. A sample that failed on a fixed grid counts as a failure here.
+    No gradient is returned then, whatever `throw` was.
 
     Args:
         rtol: how far from y0 the way back may end, relative to the larger of y0 and the final state (root mean squares

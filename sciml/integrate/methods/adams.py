@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -64,7 +64,7 @@ class AbstractAdams(AbstractMethod):
     """An explicit Adams method. A final subclass has the field `order` and says whether it corrects.
 
     Where samples have times of their own, the steps of the start (and no others) read the device once each, to see
-    whether any sample needs them. `Stats.evaluations` counts them like any other step.
+    whether any sample needs them. `Stats.evaluations` counts what the sample needed, more in steps of the start.
     """
 
     corrects: ClassVar[bool]
@@ -72,11 +72,17 @@ class AbstractAdams(AbstractMethod):
     has_error: ClassVar[bool] = True
     has_dense: ClassVar[bool] = True
     reuses_last: ClassVar[bool] = True
+    compiles: ClassVar[bool] = False
 
     @property
     def stages(self) -> int:  # type: ignore[override]
         """Evaluations per step, with the one that the step before made."""
         return 3 if self.corrects else 2
+
+    @property
+    def counts(self) -> bool:  # type: ignore[override]
+        """Whether there are steps of the start, which need more evaluations than the others."""
+        return self._points > 1
 
     @property
     def error_order(self) -> int:  # type: ignore[override]
@@ -102,7 +108,7 @@ class AbstractAdams(AbstractMethod):
             return torch.cat([slope.unsqueeze(1), slope.new_zeros(len(slope), m - 1, *slope.shape[1:])], dim=1)
 
         past = torch.zeros(len(leaf), m - 1, dtype=torch.float64, device=leaf.device)
-        return _Carry(map_leaves(alone, field(_time(t0, leaf), y0)), past, m - 1)
+        return _Carry(map_leaves(alone, field(field_time(t0, leaf), y0)), past, m - 1)
 
     def slope(self, carry: _Carry) -> Flat:
         """See `AbstractMethod.slope`."""
@@ -111,7 +117,7 @@ class AbstractAdams(AbstractMethod):
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> Step:
         """One step; see `AbstractMethod.step`."""
         m, field, dt = self._points, term.f, t1 - t0
-        end = _time(t1, first_leaf(y))
+        end = field_time(t1, first_leaf(y))
         h = _per_row(dt, first_leaf(y))
         starting, pending = _starting(carry, t0, h)
         beta, g = _coefficients(h, carry.past)
@@ -125,7 +131,7 @@ class AbstractAdams(AbstractMethod):
                 error = map_leaves(lambda d: _size(dt, d) * _row(g[:, m] - g[:, m - 1], d) * d, new)
         first_y = first_error = None
         if starting is not False:
-            first_y, first_error = _extrapolated(field, t0, dt, y, self.slope(carry), self.order // 2 + 1)
+            first_y, first_error = _extrapolated(field, t0, dt, y, self.slope(carry), _columns(self.order))
             y1 = _choose(starting, first_y, y1)
         f1 = field(end, y1)
         if not self.corrects or error is None:
@@ -136,7 +142,15 @@ class AbstractAdams(AbstractMethod):
         terms = map_leaves(lambda terms, d: torch.cat([terms, d.unsqueeze(1)], dim=1), known, new)
         past = torch.cat([h[:, None], carry.past[:, :-1]], dim=1) if m > 1 else carry.past
         after = _Carry(map_leaves(_differences, f1, known), past, pending)
-        return Step(y1, error, _Dense(terms, carry, starting), after, None)
+        evaluations = self._evaluations(starting, h) if self.counts else None
+        return Step(y1, error, _Dense(terms, carry, starting), after, None, evaluations)
+
+    def _evaluations(self, starting: bool | Tensor, h: Tensor) -> Tensor:
+        """What each sample needed, (batch,): in the start 1 + 3 + 5 + ... of the substeps, and the slope at the end."""
+        first, usual = _columns(self.order) ** 2 + 1, self.stages - 1
+        if isinstance(starting, bool):
+            return torch.full(h.shape, first if starting else usual, device=h.device)
+        return torch.where(starting, first, usual)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """y0, the terms of the slope, and their polynomials of theta; see `AbstractMethod.prepare_dense`."""
@@ -170,8 +184,8 @@ class AbstractAdams(AbstractMethod):
         slopes = [first]
         for i in range(1, m - 1):
             part = dt * (i / (m - 1))
-            y, _ = _extrapolated(field, t0, part, y0, first, self.order // 2 + 1)
-            slopes.append(field(_time(t0 + part, first_leaf(y0)), y))
+            y, _ = _extrapolated(field, t0, part, y0, first, _columns(self.order))
+            slopes.append(field(field_time(t0 + part, first_leaf(y0)), y))
         slopes.append(self.slope(step.carry))
         table = torch.tensor(_integrals(m), dtype=torch.float64, device=first_leaf(y0).device)
         whole = table[:m].sum(1)
@@ -228,6 +242,11 @@ class Adams(AbstractAdams):
 
     def __post_init__(self) -> None:
         _check_order("Adams", self.order, 2, 12)
+
+
+def _columns(order: int) -> int:
+    """Columns of the extrapolation that starts a method, for an order above its own."""
+    return order // 2 + 1
 
 
 def _check_order(name: str, order: int, low: int, high: int) -> None:
@@ -311,7 +330,7 @@ def _extrapolated(field: Any, t0: Time, dt: Time, y: Flat, slope: Flat, columns:
     for n, weight, other in zip(counts, best, fewer, strict=True):
         before, now = y, map_leaves(lambda a, k, n=n: a + _size(dt, a) * k / n, y, slope)
         for i in range(1, n):
-            k = field(_time(t0 + dt * (i / n), leaf), now)
+            k = field(field_time(t0 + dt * (i / n), leaf), now)
             before, now = now, map_leaves(lambda a, b, n=n: a + _size(dt, a) * b * (2 / n), before, k)
         moved = map_leaves(torch.sub, now, y)
         change, error = _plus(change, moved, weight), _plus(error, moved, weight - other)
@@ -385,10 +404,3 @@ def _per_row(dt: Time, leaf: Tensor) -> Tensor:
 
 def _safe(h: Tensor) -> Tensor:
     return torch.where(h == 0, 1.0, h)
-
-
-def _time(t: Time, leaf: Tensor) -> Tensor:
-    """Time as fields take it."""
-    if isinstance(t, Tensor):
-        return t.to(leaf.dtype.to_real())
-    return torch.full((), t, dtype=leaf.dtype.to_real(), device=leaf.device)

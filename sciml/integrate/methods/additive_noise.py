@@ -10,7 +10,7 @@ from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes, advance, row_of, weighted_sum
 from sciml.integrate.methods.stochastic import BOTH, AbstractStochastic, Orders, increment_with_area, scaled
-from sciml.integrate.noise import Additive
+from sciml.integrate.noise import AdditiveNoise
 from sciml.integrate.terms import SDE
 
 
@@ -28,7 +28,7 @@ class AbstractAdditive(AbstractStochastic):
     weights: ClassVar[tuple[float, float, float, float, float, float]]
     """c, b_1, b_2, p, q, r."""
     senses = BOTH
-    structures = (Additive,)
+    structures = (AdditiveNoise,)
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 2
     has_error: ClassVar[bool] = True

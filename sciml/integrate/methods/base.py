@@ -21,7 +21,8 @@ class Step(NamedTuple):
         dense: what `prepare_dense` makes the dense output of, or None.
         carry: what the method hands to its next step: tensors with one row per sample, in nested tuples. It belongs to
             the state (t1, y): after a jump of either, `init` makes a new one.
-        status: a `Result` code per sample, or None when nothing can fail.
+        status: a `Result` code per sample, or None when nothing can fail. A row that is not 0 is not accepted.
+        evaluations: of the field that each row needed, (batch,), where that varies; else None.
     """
 
     y: Flat
@@ -29,6 +30,7 @@ class Step(NamedTuple):
     dense: Any
     carry: Any
     status: Tensor | None
+    evaluations: Tensor | None = None
 
 
 class AbstractMethod(abc.ABC):
@@ -53,6 +55,17 @@ class AbstractMethod(abc.ABC):
 
     reversible: ClassVar[bool] = False
     """Whether `step_back` is given."""
+    iterates: ClassVar[bool] = False
+    """Whether a step solves equations, with as many evaluations as that takes: it gives `Step.status` and
+    `Step.evaluations`, reads the device, and cannot be compiled."""
+    compiles: ClassVar[bool] = True
+    """Whether every step is the same operations on tensors, which can be compiled."""
+    counts: ClassVar[bool] = False
+    """Whether steps differ in their evaluations and give `Step.evaluations`, as those do that iterate."""
+
+    def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> "AbstractMethod":
+        """The method for adaptive steps with these tolerances, (rtol, atol) per tensor of the state; None on a grid."""
+        return self
 
     @abc.abstractmethod
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:

@@ -47,7 +47,7 @@ class AbstractExplicitRK(AbstractMethod):
         cls.reuses_last = tableau.fsal
         cls._polynomials, cls._further = polynomials, further_c
         cls._rows = tuple(row_of(weights) for weights in (*tableau.a, *further_a))
-        cls._nodes = _inner_nodes(tableau.c)
+        cls._nodes = inner_nodes(tableau.c)
         cls._end = row_of(tableau.b)
         cls._error = row_of(tableau.error or ())
 
@@ -76,7 +76,7 @@ class AbstractExplicitRK(AbstractMethod):
         tableau = self.tableau
         slopes = list(step.dense)
         if self._further:
-            times = StageTimes(t0, t1, y0, _inner_nodes(self._further))
+            times = StageTimes(t0, t1, y0, inner_nodes(self._further))
             for c, row in zip(self._further, self._rows[tableau.stages - 1 :], strict=True):
                 slopes.append(term.f(times(c), advance(y0, times.size, row, slopes)))
         return (y0, *slopes)
@@ -248,7 +248,7 @@ class StageTimes:
         return self._made[c]
 
 
-def _inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
+def inner_nodes(c: tuple[float, ...]) -> tuple[float, ...]:
     """The nodes that are neither 0 nor 1, each once."""
     return tuple(dict.fromkeys(node for node in c if node not in (0.0, 1.0)))
 

@@ -19,7 +19,7 @@ from sciml.integrate.flat import Flat, first_leaf, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.methods.stochastic import BOTH, COMMUTING, AbstractStochastic, Orders, increment, moved, rows_like
-from sciml.integrate.noise import Additive, Stratonovich, column
+from sciml.integrate.noise import AdditiveNoise, Stratonovich, column
 from sciml.integrate.terms import SDE
 
 
@@ -28,8 +28,8 @@ from sciml.integrate.terms import SDE
 class Milstein(AbstractStochastic):
     """Strong order 1 for noise that commutes, in either sense; weak order 1. It is `Euler` where g = 0.
 
-    It needs the noise to commute, and for `Diagonal` that entry i of g depends on entry i of y only. The error is the
-    sum with the derivatives, the difference from Euler-Maruyama: of order h.
+    It needs the noise to commute, and for `DiagonalNoise` that entry i of g depends on entry i of y only. The error is
+    the sum with the derivatives, the difference from Euler-Maruyama: of order h.
 
     Args:
         derivatives: take derivatives of g by forward differentiation: one, for matrices in the sense of Ito one per
@@ -57,7 +57,7 @@ class Milstein(AbstractStochastic):
         times, w = StageTimes(t0, t1, y), increment(term, t0, t1).w
         t, h = times(0.0), rows_like(t1 - t0, w)
         g = term.g(t, y)
-        if isinstance(term.structure, Additive):
+        if isinstance(term.structure, AdditiveNoise):
             second = map_leaves(torch.zeros_like, y)
         elif isinstance(term.sense, Stratonovich):
             second = self._stratonovich(term, t, y, g, w)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.terms import ODE
 
 
 @final
@@ -41,7 +42,7 @@ class Reversibly(AbstractMethod):
 
     Raises:
         ValueError: for a coupling out of range.
-        TypeError: if `method` is reversible itself.
+        TypeError: if `method` is no method, is reversible itself, or solves equations by iterations.
 
     Source: McCallum & Foster (2024), "Efficient, accurate and stable gradients for neural ODEs", arXiv 2410.11648,
     eq. (4)-(5).
@@ -56,25 +57,36 @@ class Reversibly(AbstractMethod):
         if not 0 < self.coupling <= 1:
             raise ValueError(f"`coupling` must be above 0 and at most 1, got {self.coupling}. Take 0.99.")
         method = self.method
+        if not isinstance(method, AbstractMethod):
+            raise TypeError(f"Reversibly needs a method, got {_kind(method)}. Write e.g. Reversibly(RK4()).")
         if method.reversible:
             raise TypeError(f"`method` is reversible already, got {type(method).__name__}. Use it as it is.")
-        facts = {name: getattr(method, name) for name in ("order", "has_error", "error_order", "has_dense")}
+        if method.iterates:
+            raise TypeError(
+                f"Reversibly needs a method whose steps are the same operations each time, got "
+                f"{type(method).__name__}, which iterates. Take e.g. RK4(), or gradient=Checkpoint() with it as it is."
+            )
+        facts = {name: getattr(method, name) for name in ("order", "has_error", "error_order", "has_dense", "counts")}
         facts |= {"stages": 2 * method.stages, "dense_order": min(method.dense_order, method.order)}
         for name, value in facts.items():
             object.__setattr__(self, name, value)
 
     def init(self, term: Any, t0: Time, y0: Flat) -> Flat:
         """z_0; see `AbstractMethod.init`."""
-        self.method.init(term, t0, y0)  # checks the term
+        self.method.init(ODE(_still) if isinstance(term, ODE) else term, t0, y0)  # checks the term, evaluates nothing
         return y0
 
     def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Flat) -> Step:
         """One step; see `AbstractMethod.step`."""
         z, inner = carry, self._inner(term, t0, t1, carry)
         y1 = map_leaves(lambda a, b, c: (a - b) * self.coupling + c, y, z, inner.y)
-        z1 = map_leaves(lambda a, b: a - b, z, self._increment(term, t1, t0, y1))
+        back = self._inner(term, t1, t0, y1)
+        z1 = map_leaves(lambda a, b, c: a - (b - c), z, back.y, y1)
         dense = (z, inner.y, inner.dense, inner.carry) if self.has_dense else None
-        return Step(y=y1, error=inner.error, dense=dense, carry=z1, status=inner.status)
+        evaluations = None
+        if inner.evaluations is not None and back.evaluations is not None:  # and what `init` takes, twice
+            evaluations = inner.evaluations + back.evaluations + 2 * int(self.method.reuses_last)
+        return Step(y1, inner.error, dense, z1, inner.status, evaluations)
 
     def step_back(self, term: Any, t0: Time, t1: Time, y1: Flat, carry1: Flat) -> tuple[Flat, Flat]:
         """One step back; see `AbstractMethod.step_back`."""
@@ -104,3 +116,13 @@ class Reversibly(AbstractMethod):
 
     def _increment(self, term: Any, t0: Time, t1: Time, y: Flat) -> Flat:
         return map_leaves(lambda a, b: a - b, self._inner(term, t0, t1, y).y, y)
+
+
+def _still(t: Tensor, y: Any) -> Any:
+    """A field that costs nothing."""
+    return y
+
+
+def _kind(value: Any) -> str:
+    """What was given, in words."""
+    return f"the class {value.__name__} itself" if isinstance(value, type) else repr(value)[:80]

@@ -16,7 +16,7 @@ from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes, advance, row_of, weighted_sum
 from sciml.integrate.methods.stochastic import AbstractStochastic, Orders, increment_with_area, rows_like, scaled
-from sciml.integrate.noise import Additive, Diagonal, Ito, Scalar
+from sciml.integrate.noise import AdditiveNoise, DiagonalNoise, Ito, ScalarNoise
 from sciml.integrate.terms import SDE
 
 Rows = tuple[tuple[float, ...], ...]
@@ -89,7 +89,7 @@ _SRI2 = SRITableau(
 class SRI2(AbstractStochastic):
     """Strong order 3/2 for diagonal and scalar noise in the sense of Ito; three evaluations of f and four of g.
 
-    For `Diagonal` noise entry i of g must depend on entry i of y only. Weak order 3/2, for additive noise 2; order 3
+    For `DiagonalNoise` entry i of g must depend on entry i of y only. Weak order 3/2, for additive noise 2; order 3
     where g = 0. The error is the difference from a method of Milstein's kind with Euler's drift, of order h^(3/2).
 
     Source: Rossler (2010), SIAM J. Numer. Anal. 48, 922-952, table 6.2, SRI2.
@@ -101,7 +101,7 @@ class SRI2(AbstractStochastic):
     error_order: ClassVar[float] = 1.5
     senses = (Ito,)
     unit_noise: ClassVar[bool] = True
-    structures = (Additive, Diagonal, Scalar)
+    structures = (AdditiveNoise, DiagonalNoise, ScalarNoise)
     strong = Orders(1.5, 1.5, 1.5)
     weak = Orders(1.5, 1.5, 2.0)
     tableau: ClassVar[SRITableau] = _SRI2

@@ -13,14 +13,15 @@ output of the method itself in each half where its order is above 5.
 Source: Hairer, Norsett & Wanner (1993), Solving Ordinary Differential Equations I, II.4, theorem 4.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK, check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
 
@@ -89,6 +90,25 @@ class StepDoubling(AbstractMethod):
         return self.method.reuses_last
 
     @property
+    def iterates(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.iterates
+
+    @property
+    def compiles(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.compiles
+
+    @property
+    def counts(self) -> bool:  # type: ignore[override]
+        """Whether the method does."""
+        return self.method.counts
+
+    def tuned(self, tolerances: Any) -> "StepDoubling":
+        """See `AbstractMethod.tuned`."""
+        return replace(self, method=self.method.tuned(tolerances))
+
+    @property
     def _shares_first(self) -> bool:
         """Whether both routes surely begin with f(t0, y0) but do not hand it on."""
         return isinstance(self.method, AbstractExplicitRK) and not self.method.reuses_last
@@ -111,7 +131,13 @@ class StepDoubling(AbstractMethod):
         end = method.step(term, middle, t1, half.y, half.carry)
         scale = 1.0 / (2**method.order - 1)
         error = map_leaves(lambda fine, coarse: (fine - coarse) * scale, end.y, whole.y)
-        return Step(end.y, error, (carry, half, end), end.carry, None)
+        status = evaluations = None
+        parts = (whole, half, end)
+        if method.iterates:
+            status = torch.stack([part.status for part in parts]).amax(dim=0)  # type: ignore[misc]
+        if method.counts:
+            evaluations = torch.stack([part.evaluations for part in parts]).sum(dim=0)  # type: ignore[misc]
+        return Step(end.y, error, (carry, half, end), end.carry, status, evaluations)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """States and slopes at three times, or the dense outputs of both halves; see `AbstractMethod.prepare_dense`."""
@@ -124,7 +150,7 @@ class StepDoubling(AbstractMethod):
             slopes = tuple(method.slope(each) for each in (carry, half.carry, end.carry))
         else:
             points = ((t0, y0), (middle, half.y), (t1, end.y))
-            slopes = tuple(term.f(_time(t, y), y) for t, y in points)
+            slopes = tuple(term.f(field_time(t, first_leaf(y)), y) for t, y in points)
         return (y0, half.y, end.y, *slopes)
 
     def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
@@ -134,7 +160,7 @@ class StepDoubling(AbstractMethod):
         middle = _middle(t0, t1)
         early = self.method.interpolate(dense[1], t0, middle, (2 * theta).clamp(max=1.0))
         late = self.method.interpolate(dense[2], middle, t1, (2 * theta - 1).clamp(min=0.0))
-        return map_leaves(lambda a, b: torch.where(_beside_times(theta, a) <= 0.5, a, b), early, late)
+        return map_leaves(lambda a, b: torch.where(beside_times(theta, a) <= 0.5, a, b), early, late)
 
 
 @final
@@ -158,26 +184,11 @@ def _middle(t0: Time, t1: Time) -> Time:
     return t0 + (t1 - t0) * 0.5
 
 
-def _time(t: Time, y: Flat) -> Tensor:
-    """Time as fields take it."""
-    leaf = first_leaf(y)
-    if isinstance(t, Tensor):
-        return t.to(leaf.dtype.to_real())
-    return torch.full((), t, dtype=leaf.dtype.to_real(), device=leaf.device)
-
-
-def _beside_times(theta: Tensor, values: Tensor) -> Tensor:
-    """theta, (m,) or (batch, m), to go with values (batch, m, *state)."""
-    return theta.reshape(*theta.shape, *[1] * (values.ndim - 2))
-
-
 def _hermite(nodes: tuple[Tensor, ...], dt: Time, theta: Tensor) -> Tensor:
     """The polynomial of degree 5 with states and slopes of the nodes at theta = 0, 1/2, 1."""
     y0, middle, y1, *slopes = (node.unsqueeze(1) for node in nodes)
-    s = _beside_times(theta, y0).to(y0.dtype.to_real())
-    h = dt
-    if isinstance(dt, Tensor):
-        h = (dt.reshape(-1, *[1] * (y0.ndim - 1)) if dt.ndim else dt).to(y0.dtype.to_real())
+    s = beside_times(theta, y0).to(real_dtype(y0))
+    h = size_beside(dt, y0)
     left, right, centre = s.square(), (1 - s).square(), (1 - 2 * s).square()
     inside = 16 * left * right
     at_end = left * centre * (7 - 6 * s)

@@ -15,18 +15,18 @@ from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.noise import (
     AbstractNoise,
     AbstractSense,
-    Additive,
-    Commutative,
-    Diagonal,
-    General,
+    AdditiveNoise,
+    CommutativeNoise,
+    DiagonalNoise,
+    GeneralNoise,
     Ito,
-    Scalar,
+    ScalarNoise,
     Stratonovich,
 )
 from sciml.integrate.terms import SDE, AbstractTerm, SemiLinear
 
-ALL: tuple[type[AbstractNoise], ...] = (Additive, Diagonal, Scalar, Commutative, General)
-COMMUTING: tuple[type[AbstractNoise], ...] = (Additive, Diagonal, Scalar, Commutative)
+ALL: tuple[type[AbstractNoise], ...] = (AdditiveNoise, DiagonalNoise, ScalarNoise, CommutativeNoise, GeneralNoise)
+COMMUTING: tuple[type[AbstractNoise], ...] = (AdditiveNoise, DiagonalNoise, ScalarNoise, CommutativeNoise)
 BOTH: tuple[type[AbstractSense], ...] = (Ito, Stratonovich)
 
 
@@ -39,7 +39,7 @@ class Orders(NamedTuple):
 
     def of(self, noise: AbstractNoise) -> float:
         """The order for this noise."""
-        if isinstance(noise, Additive):
+        if isinstance(noise, AdditiveNoise):
             return self.additive
         return self.commuting if noise.commutes else self.general
 
@@ -104,7 +104,7 @@ def check_sde(method: AbstractStochastic, term: AbstractTerm, y: Flat) -> None:
             "such as Tsit5() for ODE(f)."
         )
     structure, sense = type(term.structure).__name__, type(term.sense).__name__
-    if not isinstance(term.structure, Additive) and not isinstance(term.sense, method.senses):
+    if not isinstance(term.structure, AdditiveNoise) and not isinstance(term.sense, method.senses):
         own, convert = ("Ito", "to_ito") if Ito in method.senses else ("Stratonovich", "to_stratonovich")
         other = "StochasticHeun()" if own == "Ito" else "EulerMaruyama()"
         raise TypeError(
@@ -129,7 +129,7 @@ def check_unit_noise(name: str, term: SDE) -> None:
     Raises:
         ValueError: if so, and the noise is not additive.
     """
-    if getattr(term.path, "factor", None) is not None and not isinstance(term.structure, Additive):
+    if getattr(term.path, "factor", None) is not None and not isinstance(term.structure, AdditiveNoise):
         raise ValueError(
             f"{name} counts on independent Brownian motions of variance t, got a path with a covariance. Leave it out "
             "of the path and multiply g by its factor, or take a Stratonovich method."

@@ -10,15 +10,14 @@ Solution and method are series over rooted trees, and weights b have order p exa
     gamma([u v ...]) = |tree| gamma(u) gamma(v) ...
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import final
 
 import numpy as np
 
-_TOLERANCE = 1e-11
-"""Every condition is a number of at most 1. Coefficients of 16 digits reach 500, so that 1e-16 cannot be asked."""
+from sciml.integrate.methods.coefficients import TOLERANCE, check_equal
 
 
 @final
@@ -135,10 +134,10 @@ class ButcherTableau:
         for i, row in enumerate(((), *self.a, *self.dense_a)):
             a[i, : len(row)] = row
         c = np.array([*self.c, *self.dense_c])
-        _check(c[:1], np.zeros(1), lambda i: "c[0]")
-        _check(a.sum(axis=1), c, lambda i: f"the row sum of stage {i}, as its node c,")
+        check_equal("Butcher", c[:1], np.zeros(1), lambda i: "c[0]")
+        check_equal("Butcher", a.sum(axis=1), c, lambda i: f"the row sum of stage {i}, as its node c,")
         phi = elementary_weights(a, max(self.order, self.error_order, self.dense_order))
-        _check_order(np.array(self.b), phi[:, : self.stages], self.order, "b")
+        check_order("Butcher", np.array(self.b), phi[:, : self.stages], self.order, "b")
         if self.error is not None:
             self._check_error(phi[:, : self.stages])
         if self.dense is not None:
@@ -173,10 +172,10 @@ class ButcherTableau:
     def _check_error(self, phi: np.ndarray) -> None:
         """The embedded weights have order error_order - 1, and no more: a controller divides by that power."""
         error = np.array(self.error)
-        _check_order(np.array(self.b) - error, phi, self.error_order - 1, "b - error")
+        check_order("Butcher", np.array(self.b) - error, phi, self.error_order - 1, "b - error")
         sizes = np.array([tree.nodes for tree in rooted_trees(self.error_order)])
         largest = float(np.abs(phi[: len(sizes)][sizes == self.error_order] @ error).max())
-        if not largest > 1e3 * _TOLERANCE:
+        if not largest > 1e3 * TOLERANCE:
             raise ValueError(
                 f"Butcher tableau: the error estimate must not vanish at error_order={self.error_order}, got "
                 f"{largest:.3g} as its largest sum over the trees of that order, so b_hat is not of a lower order."
@@ -194,23 +193,28 @@ class ButcherTableau:
             tree = trees[i // width]
             return f"the coefficient of theta^{i % width + 1} in dense on the tree {tree.text} of order {tree.nodes}"
 
-        _check(have.ravel(), want.ravel(), name)
+        check_equal("Butcher", have.ravel(), want.ravel(), name)
         end = np.zeros(len(dense))
         end[: self.stages] = self.b
-        _check(dense.sum(axis=1), end, lambda i: f"dense at theta = 1, as b, of stage {i}")
+        check_equal("Butcher", dense.sum(axis=1), end, lambda i: f"dense at theta = 1, as b, of stage {i}")
 
 
-def _check_order(weights: np.ndarray, phi: np.ndarray, order: int, what: str) -> None:
+def check_order(kind: str, weights: np.ndarray, phi: np.ndarray, order: int, what: str) -> None:
+    """Raise unless the weights satisfy the conditions of all trees up to an order.
+
+    Args:
+        kind, what: of the coefficients, and name of the weights, for the message.
+        weights: one per stage.
+        phi: elementary weights, (tree, stage).
+        order: up to which.
+
+    Raises:
+        ValueError: if they do not.
+    """
     trees = rooted_trees(order)
     want = np.array([1 / tree.density for tree in trees])
 
     def name(i: int) -> str:
         return f"the sum of {what} over the tree {trees[i].text} of order {trees[i].nodes}"
 
-    _check(phi[: len(trees)] @ weights, want, name)
-
-
-def _check(have: np.ndarray, want: np.ndarray, name: Callable[[int], str]) -> None:
-    """Raise at the first difference; NaN is one."""
-    for i in (~(np.abs(have - want) <= _TOLERANCE)).nonzero()[0][:1]:
-        raise ValueError(f"Butcher tableau: {name(int(i))} must be {want[i]:.15g}, got {have[i]:.15g}.")
+    check_equal(kind, phi[: len(trees)] @ weights, want, name)

@@ -30,7 +30,7 @@ from sciml.integrate.methods.stochastic import (
     rows_like,
     scaled,
 )
-from sciml.integrate.noise import Additive, Ito, column
+from sciml.integrate.noise import AdditiveNoise, Ito, column
 from sciml.integrate.terms import SDE
 
 
@@ -40,7 +40,7 @@ class RI6(AbstractStochastic):
     """Weak order 2 for any noise in the sense of Ito; `Heun` where g = 0. No error estimate.
 
     Two evaluations of f; of g three for diagonal and scalar noise, two for additive noise, and 4 m + 1 for m Brownian
-    motions. The strong order is 1 for noise that commutes and 1/2 for general noise. For `Diagonal` noise entry i of g
+    motions. The strong order is 1 for noise that commutes and 1/2 for general noise. For `DiagonalNoise` entry i of g
     must depend on entry i of y only.
 
     Source: Rossler (2009), SIAM J. Numer. Anal. 47, 1713-1738, RI6; Debrabant & Rossler (2009), Appl. Numer. Math. 59,
@@ -64,7 +64,7 @@ class RI6(AbstractStochastic):
         slope = driven(term.f(times(1.0), map_leaves(torch.add, ahead, first)), times.size, f)
         h = rows_like(t1 - t0, w)
         root = torch.as_tensor(h, dtype=w.dtype, device=w.device).sqrt().expand_as(w)
-        if isinstance(term.structure, Additive):
+        if isinstance(term.structure, AdditiveNoise):
             noise = map_leaves(lambda a, b: (a + b) * 0.5, first, product(term.g(times(1.0), y), w))
         elif term.structure.is_matrix:
             noise = self._columns(term, times, (y, ahead), g, (w, area, h, root))
