@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 def along(function: Callable[[Any], Any], y: Any, direction: Any) -> Any:
     """d/ds function(y + s direction) at s = 0, for trees of tensors."""
     _loaded()
-    direction = tree_map(torch.Tensor.contiguous, direction)  # forward mode refuses expanded tangents
+    y, direction = tree_map(torch.Tensor.contiguous, (y, direction))  # forward mode refuses expanded tensors
     return torch.func.jvp(function, (y,), (direction,))[1]
 
 
