@@ -23,6 +23,7 @@ _ROOMS = (
     "integrate",
     "metrics",
     "nn",
+    "paths",
     "pde",
     "surrogates",
     "training",

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
-from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows, real_dtype
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.marks import Marks, entry_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
-from sciml.integrate.terms import AbstractTerm
+from sciml.integrate.terms import SDE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated
 
 RUNNING, SPOILT = -1, -2
@@ -234,6 +234,8 @@ class Stepping:
         norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
         real = real_dtype(y0)
         t0 = clock.time(tau0, y0)
+        if isinstance(self.term, SDE):
+            return self._first_stochastic_step(t0.to(real), span, y0)
         slope = self.method.slope(carry) if self.method.reuses_last else field(t0.to(real), y0)
         size, speed = norm(y0), norm(slope)
         guess = torch.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / speed)
@@ -245,6 +247,22 @@ class Stepping:
         h = torch.minimum(torch.where(torch.isfinite(h), torch.minimum(100 * guess, h), guess), span)
         h = torch.where(torch.isfinite(h), h, 1e-3 * span)  # a field that is not finite is found out by its steps
         return h if control.dt_max == math.inf else h.clamp(max=control.dt_max)
+
+    def _first_stochastic_step(self, t0: Tensor, span: Tensor, y0: Flat) -> Tensor:
+        """Size of the first step of an SDE, for the error moves with the square of what the noise moves the state.
+
+        With d0 and d1 the sizes of state and drift and d2 that of the diffusion, in units of the tolerance, the step is
+        the smaller of d0 / (100 d1) and 1 / d2: about what lets (g W)² / y come to the tolerance.
+        """
+        norm, term, steps = self._scaled_norm(y0), self.term, self.control
+        assert isinstance(term, SDE)
+        one = torch.ones_like(first_leaf(y0)[(slice(None), *[0] * (first_leaf(y0).ndim - 1))])
+        wide = getattr(term.path, "shape", ())
+        noise = term.structure.times(term.g(t0, y0), one.reshape(-1, *[1] * len(wide)).expand(-1, *wide))  # type: ignore[operator]
+        size, speed, spread = norm(y0), norm(term.f(t0, y0)), norm(noise)  # type: ignore[operator]
+        h = torch.minimum(0.01 * size / speed.clamp(min=1e-15), size / spread.square().clamp(min=1e-15))
+        h = torch.where(torch.isfinite(h) & (h > 1e-9 * span), h, 1e-3 * span)
+        return torch.minimum(h, span).clamp(max=steps.dt_max)
 
     def _scaled_norm(self, y0: Flat) -> Any:
         scales = [atol + rtol * leaf.abs() for leaf, (rtol, atol) in zip(leaves_of(y0), self.tolerances, strict=True)]

@@ -23,6 +23,7 @@ from sciml.integrate.contract import (
     of_groups,
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
+from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop, Walked
@@ -34,7 +35,7 @@ from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.terms import ODE, AbstractTerm, Split
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_loop import WholeLoop, whole_grid
@@ -90,13 +91,17 @@ class Problem:
             term = ODE(FlatField(term.f, structure, watched=watched))
         elif isinstance(term, Split):
             term = Split(*(FlatField(f, structure, watched=watched) for f in (term.explicit, term.implicit)))
+        t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
+        if isinstance(term, SDE | Langevin):
+            check_covers(term, t0, t1)
+            is_sde = isinstance(term, SDE)
+            term = flat_sde(term, flat, structure, watched) if is_sde else flat_langevin(term, flat, watched)
         if compile:
             method = CompiledMethod(method, term, flat)
         elif isinstance(method, AbstractMethod):
             pid = control.inner if isinstance(control, Clip) else control
             method = method.tuned(pid.tolerances(flat, structure) if isinstance(pid, PID) else None)
         check_whole("max_steps", max_steps, 1)
-        t0, t1 = checked_time("t0", t0, batch), checked_time("t1", t1, batch)
         saved = save or SaveAt(t1=True)
         return Problem(
             term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
@@ -201,6 +206,8 @@ class Problem:
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
         marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
+        if isinstance(self.term, SDE) and pid.compact:  # a path has all rows, always
+            pid = replace(pid, compact=False)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
         return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0

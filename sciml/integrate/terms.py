@@ -2,12 +2,14 @@
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
+
+from sciml.integrate.noise import AbstractNoise, AbstractSense
 
 Field = Callable[[Tensor, Any], Any]
 """f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""
@@ -88,3 +90,93 @@ class SemiLinear(AbstractTerm):
     linear: float | complex | Tensor
     nonlinear: Field
     tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SDE(AbstractTerm):
+    """dy = f(t, y) dt + g(t, y) dW.
+
+    Args:
+        f: the drift, [state/time], as in `ODE`; or `SemiLinear(L, N)`, whose linear part is solved exactly by methods
+            made for it.
+        g: the diffusion, [state/time^(1/2)]: called like f, of a shape that `structure` tells.
+        path: W: what has `increment(t0, t1)`, such as `sciml.paths.BrownianMotion`, over the whole interval.
+        structure: what g looks like: `DiagonalNoise()`, `ScalarNoise()`, `AdditiveNoise()`, `CommutativeNoise()` or
+            `GeneralNoise()`. It decides which methods serve and their orders.
+        sense: `Ito()` or `Stratonovich()`. `AdditiveNoise` has no difference between them.
+
+    Raises:
+        TypeError: if one of these is not what it should be.
+    """
+
+    f: Any  # Field | SemiLinear: a method that takes one has refused the other
+    g: Any  # Field, and an AbstractNoise and an AbstractSense below: what else is given is answered here
+    path: Any
+    _: KW_ONLY
+    structure: Any
+    sense: Any
+
+    def __post_init__(self) -> None:
+        for name in ("f", "g"):
+            value = getattr(self, name)
+            if not callable(value) and not (name == "f" and isinstance(value, SemiLinear)):
+                raise TypeError(
+                    f"`{name}` must be a function or a module, got a {type(value).__name__}. "
+                    "Write SDE(lambda t, y: ..., lambda t, y: ..., path, ...)."
+                )
+        if not hasattr(self.path, "increment"):
+            raise TypeError(
+                f"`path` must be a path with increments, got a {type(self.path).__name__}. Give a BrownianMotion(key, "
+                "...)."
+            )
+        for name, kind, remedy in (
+            (
+                "structure",
+                AbstractNoise,
+                "DiagonalNoise(), ScalarNoise(), AdditiveNoise(), CommutativeNoise() or GeneralNoise()",
+            ),
+            ("sense", AbstractSense, "Ito() or Stratonovich()"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"`{name}` must be an object, got {value!r}. Give {remedy}.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Langevin(AbstractTerm):
+    """Underdamped Langevin dynamics of unit mass; the state is the pair (x, v):
+
+        dx = v dt,    dv = (F(t, x) - gamma v) dt + sqrt(2 gamma T) dW
+
+    At rest in a potential U with F = -grad U its density is proportional to exp(-(U(x) + v²/2) / T).
+
+    Args:
+        force: F(t, x), [x/time²], like x.
+        path: W, of the shape of x.
+        friction: gamma, [1/time].
+        temperature: T, [x²/time²].
+
+    Raises:
+        TypeError: if `force` cannot be called, or `path` has no increments.
+        ValueError: unless friction is positive and the temperature not negative.
+    """
+
+    force: Any  # Field
+    path: Any
+    _: KW_ONLY
+    friction: float
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not callable(self.force) or not hasattr(self.path, "increment"):
+            raise TypeError(
+                f"`force` must be a function and `path` have increments, got a {type(self.force).__name__} and a "
+                f"{type(self.path).__name__}. Write Langevin(lambda t, x: -x, BrownianMotion(...), friction=1.0)."
+            )
+        if not self.friction > 0 or not self.temperature >= 0:
+            raise ValueError(
+                f"`friction` must be positive and `temperature` at least 0, got {self.friction} and "
+                f"{self.temperature}. Without friction it is ODE(f)."
+            )

@@ -20,7 +20,9 @@ from sciml.integrate import (
     SSPRK3,
     AbstractDIRK,
     AbstractFullyImplicit,
+    AbstractLangevin,
     AbstractMethod,
+    AbstractStochastic,
     Adams,
     AdamsBashforth,
     Bosh3,
@@ -81,6 +83,8 @@ OTHER_FILES: tuple[type, ...] = (
     AbstractFullyImplicit,
     AbstractRosenbrock,
     AbstractBDF,
+    AbstractLangevin,
+    AbstractStochastic,
 )
 """Interfaces whose cases stand in another file of this folder."""
 OTHER_NAMES = {"Reversibly"}

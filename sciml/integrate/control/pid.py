@@ -143,7 +143,7 @@ class PID(AbstractControl):
         atol = [a.clamp(min=tiny) if isinstance(a, Tensor) else max(a, tiny) for a in atol]
         return tuple(zip(rtol, atol, strict=True))
 
-    def factor(self, ratio: Tensor, memory: tuple[Tensor, ...], accepted: Tensor, order: int) -> Tensor:
+    def factor(self, ratio: Tensor, memory: tuple[Tensor, ...], accepted: Tensor, order: float) -> Tensor:
         """Change of the step size after an attempt; see the module.
 
         Args:
@@ -160,7 +160,7 @@ class PID(AbstractControl):
         factor = factor.clamp(self.factor_min, self.factor_max)
         return torch.where(accepted, factor, factor.clamp(max=self.safety))
 
-    def factor_of(self, ratio: float, memory: tuple[float, float], accepted: bool, order: int) -> float:
+    def factor_of(self, ratio: float, memory: tuple[float, float], accepted: bool, order: float) -> float:
         """`factor` for numbers."""
         if ratio == 0.0:
             return self.factor_max

@@ -15,10 +15,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.problem import Problem
 from sciml.integrate.reachable import fields_of, modules_and_tensors
-from sciml.integrate.terms import ODE, SemiLinear, Split
+from sciml.integrate.terms import ODE, SDE, Langevin, SemiLinear, Split
 
 
 @final
@@ -122,14 +122,23 @@ def _evaluate(problem: Problem, y: Flat) -> list[Tensor]:
     """The right-hand side once, as the method would call it first."""
     start = torch.as_tensor(problem.t0, dtype=torch.float64, device=problem.device).detach()
     term, leaf = problem.term, first_leaf(y)
+    time = beside(start, leaf).to(real_dtype(leaf))
+    if isinstance(term, Langevin):
+        return _leaves(term.force(time, leaf))
+    if isinstance(term, SDE):
+        drift = term.f.nonlinear if isinstance(term.f, SemiLinear) else term.f
+        linear = (term.f.linear,) if isinstance(term.f, SemiLinear) else ()
+        return [*_leaves(drift(time, y)), *_leaves(term.g(time, y)), *_leaves(linear)]
     if isinstance(term, ODE | Split | SemiLinear):
-        time = beside(start, leaf).to(leaf.dtype.to_real())
-        slope = term.nonlinear(time, y) if isinstance(term, SemiLinear) else term.f(time, y)
-        return [leaf for leaf in (slope if isinstance(slope, tuple) else (slope,)) if isinstance(leaf, Tensor)]
+        return _leaves(term.nonlinear(time, y) if isinstance(term, SemiLinear) else term.f(time, y))
     end = torch.as_tensor(problem.t1, dtype=torch.float64, device=problem.device).detach()
     t0, t1 = beside(start, leaf), beside(start + (end - start) * 1e-3, leaf)
     made = problem.method.step(term, t0, t1, y, problem.method.init(term, t0, y)).y
     return list(made) if isinstance(made, tuple) else [made]
+
+
+def _leaves(values: Any) -> list[Tensor]:
+    return [leaf for leaf in (values if isinstance(values, tuple) else (values,)) if isinstance(leaf, Tensor)]
 
 
 def random_state(device: torch.device) -> list[Tensor]:

@@ -48,7 +48,7 @@ class AbstractMethod(abc.ABC):
     """Evaluations of the field per step."""
     has_error: ClassVar[bool] = False
     """Whether `Step.error` is given, so that the step size can be controlled."""
-    error_order: ClassVar[int] = 0
+    error_order: ClassVar[float] = 0
     """Power of the step size that `Step.error` is proportional to."""
     gains: ClassVar[tuple[float, float, float]] = (0.0, 1.0, 0.0)
     """(p, i, d) of the controller that suits it, unless the user names others."""

@@ -133,14 +133,14 @@ def _fits(shape: torch.Size, target: torch.Size) -> bool:
     return len(shape) <= len(target) and all(size in (1, wanted) for size, wanted in pairs)
 
 
-def start_tables(term: SemiLinear) -> dict[Any, _Table]:
+def start_tables(term: SemiLinear) -> dict[Any, Any]:
     """Where this solve keeps its tables: with the term, or for itself when they carry a gradient."""
     if isinstance(term.linear, Tensor) and term.linear.requires_grad and torch.is_grad_enabled():
         return {}
     return term.tables
 
 
-def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, tables: dict[Any, _Table]) -> _Table:
+def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, tables: dict[Any, Any]) -> _Table:
     """The table for this step size, computed or remembered."""
     if isinstance(dt, Tensor):
         return _build(tableau, term.linear, dt, y)
@@ -181,7 +181,7 @@ def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Ti
 
 
 def exponential_step(
-    tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1: Time, y: Tensor, tables: dict[Any, _Table]
+    tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1: Time, y: Tensor, tables: dict[Any, Any]
 ) -> Step:
     """One step of an explicit exponential Runge-Kutta method."""
     dt = t1 - t0

@@ -1,0 +1,116 @@
+"""From one sense of dW to the other: the drifts differ by half the derivative of the diffusion along itself.
+
+f_Ito = f_Stratonovich + 1/2 sum_k (g_k . grad) g_k
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from sciml.integrate.directional import along
+from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito, Stratonovich
+from sciml.integrate.terms import SDE, Field, SemiLinear
+
+
+def to_ito(term: SDE) -> SDE:
+    """The same process in the sense of Ito; a term of that sense is returned as it is.
+
+    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix. For
+    `DiagonalNoise` entry i of g must depend on entry i of y only, which the drift checks once.
+
+    Raises:
+        ValueError: for a path with a covariance of its own; when the drift is evaluated, if a diagonal g mixes entries.
+    """
+    return _converted(term, Ito(), 0.5) if isinstance(term.sense, Stratonovich) else term
+
+
+def to_stratonovich(term: SDE) -> SDE:
+    """The same process in the sense of Stratonovich; see `to_ito`."""
+    return _converted(term, Stratonovich(), -0.5) if isinstance(term.sense, Ito) else term
+
+
+def _converted(term: SDE, sense: Ito | Stratonovich, sign: float) -> SDE:
+    if isinstance(term.structure, AdditiveNoise):
+        return replace(term, sense=sense)
+    if getattr(term.path, "factor", None) is not None:
+        raise ValueError(
+            "only terms with independent Brownian motions of variance t can be converted, got a path with a covariance."
+            " Leave it out of the path and multiply g by its factor."
+        )
+    if isinstance(term.f, SemiLinear):
+        nonlinear = ConvertedDrift(term.f.nonlinear, term.g, term.structure, sign)
+        return replace(term, f=replace(term.f, nonlinear=nonlinear), sense=sense)
+    return replace(term, f=ConvertedDrift(term.f, term.g, term.structure, sign), sense=sense)
+
+
+@final
+@dataclass(eq=False)
+class ConvertedDrift:
+    """f + factor sum_k (g_k . grad) g_k.
+
+    Args:
+        f, g: drift and diffusion.
+        structure: of the noise.
+        factor: 1/2 to Ito, -1/2 to Stratonovich.
+    """
+
+    f: Field
+    g: Field
+    structure: AbstractNoise
+    factor: float
+    checked: bool = False
+
+    def __call__(self, t: Tensor, y: Any) -> Any:
+        """The converted drift.
+
+        Raises:
+            ValueError: if a diffusion said to be diagonal mixes entries.
+        """
+        g = self.g(t, y)
+        if self.structure.is_matrix:
+            count = _first(g).shape[-1]
+            changes = [self._change(t, y, g, k) for k in range(count)]
+            change = tree_map(lambda *leaves: torch.stack(leaves).sum(0), *changes)
+        else:
+            change = self._along(t, y, g)
+            if isinstance(self.structure, DiagonalNoise) and not self.checked:
+                self._check(t, y)
+        return tree_map(lambda a, b: a + self.factor * b, self.f(t, y), change)
+
+    def _change(self, t: Tensor, y: Any, g: Any, k: int) -> Any:
+        made = self._along(t, y, tree_map(lambda leaf: leaf[..., k], g))
+        return tree_map(lambda leaf: leaf[..., k], made)
+
+    def _along(self, t: Tensor, y: Any, direction: Any) -> Any:
+        return along(lambda at: self.g(t, at), y, direction)
+
+    @torch.no_grad()
+    def _check(self, t: Tensor, y: Any) -> None:
+        """Along any direction the derivative is that along ones times it, entry by entry, only where no entries mix."""
+        self.checked = True
+        probe = tree_map(_waves, y)
+        slope, found = self._along(t, y, tree_map(torch.ones_like, y)), self._along(t, y, probe)
+        pairs: list[tuple[Tensor, Tensor]] = []
+        tree_map(lambda a, b, c: pairs.append((a * b, c)), slope, probe, found)
+        for expected, made in pairs:
+            close = torch.finfo(made.dtype).eps ** 0.5
+            if not torch.allclose(expected, made, rtol=close, atol=close * float(made.abs().max() + 1e-30)):
+                raise ValueError(
+                    "a DiagonalNoise diffusion can only be converted if entry i of g depends on entry i of y alone, "
+                    "but this one mixes entries. Give it as GeneralNoise(), with torch.diag_embed(g)."
+                )
+
+
+def _waves(leaf: Tensor) -> Tensor:
+    """Entries of which no two are equal within a sample."""
+    entries = torch.arange(leaf[0].numel(), dtype=leaf.dtype, device=leaf.device)
+    return torch.cos(1.0 + entries).reshape(leaf.shape[1:]).expand_as(leaf).contiguous()
+
+
+def _first(values: Any) -> Tensor:
+    found: list[Tensor] = []
+    tree_map(lambda leaf: found.append(leaf), values)
+    return found[0]

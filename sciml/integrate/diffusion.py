@@ -1,0 +1,161 @@
+"""The diffusion and the Brownian motion as methods call them: flat states in, everything checked."""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten
+
+from sciml.integrate.field import FlatField
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, real_dtype, restore
+from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito
+from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
+
+
+@final
+@dataclass(eq=False)
+class FlatDiffusion:
+    """g on flat states.
+
+    Args:
+        g: the user's diffusion.
+        structure: of the state, None for a single tensor.
+        noise: what g looks like.
+        count: of Brownian motions, for noise with an axis for them.
+    """
+
+    g: Field
+    structure: TreeSpec | None
+    noise: AbstractNoise
+    count: int
+
+    def __call__(self, t: Tensor, y: Flat) -> Flat:
+        """g(t, y), in the dtype of the state also under automatic mixed precision.
+
+        Raises:
+            TypeError, ValueError: unless the result has the shapes that the structure of the noise asks for.
+        """
+        value: Any = self.g(t, restore(y, self.structure))
+        wanted = self._wanted(first_leaf(y)) if self.structure is None else None
+        if wanted is not None and isinstance(value, Tensor) and value.shape == wanted and value.dtype == y.dtype:  # type: ignore[union-attr]
+            return value
+        return self._checked(value, y)
+
+    def _wanted(self, leaf: Tensor) -> tuple[int, ...]:
+        return (*leaf.shape, self.count) if self.noise.is_matrix else tuple(leaf.shape)
+
+    def _checked(self, value: Any, y: Flat) -> Flat:
+        if self.structure is None:
+            leaves = (value,)
+        else:
+            leaves, given = tree_flatten(value)
+            if given != self.structure:
+                raise TypeError(
+                    f"the diffusion must return the structure of the state, {self.structure}, got {given}. Return the "
+                    "diffusion of every leaf in its place."
+                )
+        made = []
+        for part, leaf in zip(leaves, leaves_of(y), strict=True):
+            if not isinstance(part, Tensor):
+                raise TypeError(f"the diffusion must return tensors, got a {type(part).__name__}. Return g(t, y).")
+            if torch.is_autocast_enabled(leaf.device.type) and part.dtype in (torch.float16, torch.bfloat16):
+                part = part.to(leaf.dtype)
+            self._check_shape(part, leaf)
+            made.append(part)
+        return made[0] if self.structure is None else tuple(made)
+
+    def _check_shape(self, part: Tensor, leaf: Tensor) -> None:
+        wanted, name = self._wanted(leaf), repr(self.noise)
+        if part.shape == wanted and part.dtype == leaf.dtype:
+            return
+        if self.noise.is_matrix:
+            shape = f"the shape of the state and one more axis for the {self.count} Brownian motions, {wanted}"
+            remedy = "Return one column per Brownian motion, or choose DiagonalNoise() for a g like the state."
+        else:
+            shape = f"the shape of the state, {wanted}"
+            remedy = "Drop the further axis, or choose GeneralNoise() or AdditiveNoise() for a matrix."
+        if part.dtype != leaf.dtype:
+            remedy = "Bring parameters and state to one dtype."
+        raise ValueError(
+            f"the diffusion of {name} must have {shape}, and {leaf.dtype}, got {tuple(part.shape)} and "
+            f"{part.dtype}. {remedy}"
+        )
+
+
+def flat_langevin(term: Langevin, y: Flat, watched: int) -> Langevin:
+    """The term with a force that is checked, and a Brownian motion that fits the state.
+
+    Raises:
+        ValueError, TypeError: if the Brownian motion does not fit the state.
+    """
+    _check_path(term.path, DiagonalNoise(), leaves_of(y)[0])
+    return replace(term, force=FlatField(term.force, None, watched=watched))
+
+
+def flat_sde(term: SDE, y: Flat, structure: TreeSpec | None, watched: int) -> SDE:
+    """The term on flat states, with a Brownian motion that fits them.
+
+    Args:
+        term: as given.
+        y: the initial state.
+        structure: of the state.
+        watched: see `FlatField`.
+
+    Raises:
+        ValueError, TypeError: if the Brownian motion does not fit the state.
+    """
+    shape = _check_path(term.path, term.structure, y)
+    drift = term.f if isinstance(term.f, SemiLinear) else FlatField(term.f, structure, watched=watched)
+    count = shape[-1] if shape else 1
+    return replace(term, f=drift, g=FlatDiffusion(term.g, structure, term.structure, count))
+
+
+def _check_path(path: Any, noise: AbstractNoise, y: Flat) -> tuple[int, ...]:
+    """The shape of the noise of a sample, if it fits the state."""
+    shape = tuple(getattr(path, "shape", ()))
+    needed = noise.noise_shape(y, shape)
+    if needed is not None:
+        raise ValueError(
+            f"{noise!r} noise of a state of shape {[tuple(leaf.shape) for leaf in leaves_of(y)]} needs a path "
+            f"of shape {needed} per sample, got {shape}. Give BrownianMotion(key, {needed}, ...)."
+        )
+    dtype = getattr(path, "dtype", None)
+    if dtype is not None and dtype != real_dtype(y):
+        raise TypeError(
+            f"`path` must have the precision of the state, {real_dtype(y)}, got {dtype}. Give "
+            f"BrownianMotion(..., dtype={real_dtype(y)})."
+        )
+    batch = getattr(path, "batch", None)
+    if isinstance(batch, int) and batch != len(first_leaf(y)):
+        raise ValueError(
+            f"`path` must have one row per sample, {len(first_leaf(y))}, got {batch}. Make its key with one id per row."
+        )
+    return shape
+
+
+def check_covers(term: SDE | Langevin, t0: float | Tensor, t1: float | Tensor) -> None:
+    """Raise unless the path covers the interval, and Ito terms run forwards.
+
+    Raises:
+        ValueError: if not.
+    """
+    ends = [torch.as_tensor(t).detach().double() for t in (t0, t1)]
+    low = float(torch.minimum(*torch.broadcast_tensors(*ends)).min())
+    high = float(torch.maximum(*torch.broadcast_tensors(*ends)).max())
+    ito = isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, AdditiveNoise)
+    if ito and bool((ends[1] < ends[0]).any()):
+        raise ValueError(
+            f"an Ito term runs forwards only, got t0={float(ends[0].max()):g} and t1={float(ends[1].min()):g}. Convert "
+            "it with to_stratonovich(term), which can be taken backwards."
+        )
+    knots = getattr(term.path, "knots", None)
+    if knots is None or len(knots) == 0:
+        return
+    first, last = float(knots[0]), float(knots[-1])
+    slack = 1e-6 * (last - first)
+    if low < first - slack or high > last + slack:
+        raise ValueError(
+            f"`path` must cover the whole interval from {low:g} to {high:g}, got knots from {first:g} to {last:g}. "
+            "Make it over the interval of the solve."
+        )

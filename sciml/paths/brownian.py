@@ -1,0 +1,314 @@
+"""Brownian motion as a function of (key, knots, depth): the same path whatever is asked first, in whatever batch.
+
+Increments over the intervals between knots are drawn directly; inside an interval a dyadic bridge of `depth` levels
+halves it again and again, and a last bridge ends at the time itself. All draws come from a counter-based generator.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.core.checks import check_finite, check_increasing, check_whole
+from sciml.core.random import Key
+from sciml.paths.base import AbstractPath, Increment, Time
+from sciml.paths.bridge import Place, covered, fresh
+from sciml.paths.correlation import check_factor, correlated, correlated_area, factor_of
+from sciml.paths.knot_table import KnotTable, crossed, drawn_areas
+from sciml.paths.levy import AbstractLevy, NoArea
+from sciml.paths.moments import joined
+from sciml.paths.normals import Streams, mixed
+
+_INSIDE, _INSIDE_AREA = 4, 5  # purposes of streams, beside those of the table
+_DEEPEST = 24
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BrownianMotion(AbstractPath):
+    """Brownian motion, one for each row of a key. Equal (key, knots, depth, levy) give the same path everywhere.
+
+    The law of values and increments at any set of times is exact, together with H and K, if no two of the times that
+    are not knots lie in one of the cells into which an interval between knots is divided; see `resolution`. Two ends
+    within one cell are joined by a chord: W still adds up and H = K = 0.
+
+    Args:
+        key: names the path of each row.
+        shape: axes of the noise of one sample; () for one number.
+        knots: increasing times, [time], shape (intervals + 1,); the path is defined from the first to the last.
+            `on_grid` and `over` make the usual ones.
+        depth: how often an interval between knots is halved, 0 to 24.
+        levy: what an increment holds beside W, and which approximation of the areas between channels.
+        covariance: covariance of the channels per unit of time, positive definite, (channel, channel). Or
+        factor: L with L L^T that covariance, (channel, source): W = L Z. Gradients with respect to it are those of W.
+        dtype: of the increments; torch's default if None.
+
+    Raises:
+        TypeError: if `key` is no key or `levy` no object.
+        ValueError: for arguments out of range, knots that do not increase, or matrices that do not fit.
+    """
+
+    key: Key
+    shape: tuple[int, ...]
+    knots: Float[Tensor, " knot"]
+    depth: int = 10
+    levy: AbstractLevy = NoArea()
+    covariance: Float[Tensor, "channel channel"] | None = None
+    factor: Float[Tensor, "channel source"] | None = None
+    dtype: torch.dtype | None = None
+    _table: KnotTable = field(init=False, repr=False)
+    _times: list[float] = field(init=False, repr=False)
+    _inside: dict[int, Streams] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_arguments(self)
+        shape, dtype = tuple(self.shape), self.dtype or torch.get_default_dtype()
+        knots = self.knots.detach().to(self.key.ids.device, torch.float64)
+        factor = factor_of(self.covariance, self.factor)
+        if factor is not None:
+            factor = factor.to(knots.device, dtype)
+            check_factor(factor, shape)
+        areas = self.levy.areas
+        if areas and len(shape) != 1:
+            raise ValueError(
+                f"`shape` must have one axis, the channels, for areas between them, got {shape} with {self.levy}. "
+                "Flatten it, or take SpaceTime()."
+            )
+        sources = math.prod(shape) if factor is None else math.prod(shape[:-1]) * factor.shape[-1]
+        changed = {"shape": shape, "dtype": dtype, "knots": knots, "factor": factor, "covariance": None}
+        changed["_table"] = KnotTable(self.key, knots, sources, self.levy, dtype)
+        changed["_times"] = knots.tolist()
+        for name, value in changed.items():
+            object.__setattr__(self, name, value)
+
+    @staticmethod
+    def on_grid(key: Key, shape: tuple[int, ...], ts: Tensor | list[float], **options: Any) -> "BrownianMotion":
+        """Knots at the times of a grid of steps, in either direction: for fixed steps.
+
+        Args:
+            key, shape, options: of `BrownianMotion`.
+            ts: the times, [time], shape (steps + 1,).
+        """
+        knots = torch.as_tensor(ts, dtype=torch.float64)
+        if knots.ndim == 1 and len(knots) > 1 and bool(knots[-1] < knots[0]):
+            knots = knots.flip(0)
+        return BrownianMotion(key, shape, knots, **options)
+
+    @staticmethod
+    def over(
+        key: Key, shape: tuple[int, ...], t0: float, t1: float, *, intervals: int = 256, **options: Any
+    ) -> "BrownianMotion":
+        """Uniform knots over an interval: for steps that are not known beforehand.
+
+        Args:
+            key, shape, options: of `BrownianMotion`.
+            t0, t1: ends of the interval, in either order, [time].
+            intervals: how many intervals between knots; best a power of two.
+
+        Raises:
+            ValueError: if the ends are equal or not finite, or `intervals` is no whole number.
+        """
+        check_whole("intervals", intervals, 1)
+        if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
+            raise ValueError(f"`t0` and `t1` must be finite and differ, got {t0} and {t1}. Give the solve's interval.")
+        share = torch.arange(intervals + 1, dtype=torch.float64) / intervals
+        low, high = min(t0, t1), max(t0, t1)
+        knots = torch.lerp(torch.full_like(share, low), torch.full_like(share, high), share)
+        return BrownianMotion(key, shape, knots, **options)
+
+    @property
+    def batch(self) -> int:
+        """How many paths there are."""
+        return self.key.batch
+
+    @property
+    def resolution(self) -> float:
+        """Length of the longest cell, [time]: steps should not be shorter."""
+        return max(b - a for a, b in zip(self._times, self._times[1:], strict=False)) * 0.5**self.depth
+
+    def take(self, rows: Tensor) -> "BrownianMotion":
+        """The paths of some rows."""
+        members = self.key.members
+        key = Key(self.key.seed, self.key.ids[rows], members[rows] if isinstance(members, Tensor) else members)
+        return BrownianMotion(key, self.shape, self.knots, self.depth, self.levy, None, self.factor, self.dtype)
+
+    def derivative(self, t: Time) -> Tensor:
+        raise TypeError(
+            f"Brownian motion has no derivative, but one was asked for at t={t}. "
+            "Use a term that takes increments, such as SDE."
+        )
+
+    def value(self, t: Time) -> Float[Tensor, "batch *channels"]:
+        """W(t) - W(first knot)."""
+        return self.increment(self._times[0], t).w
+
+    def between_knots(self) -> Increment:
+        """What the path does over each interval between knots, with an axis (interval,) before the others."""
+        areas = self._table.areas if self.levy.areas else None
+        return self._increment(self._table.moments, areas)
+
+    def increment(self, t0: Time, t1: Time) -> Increment:
+        """What the path does from `t0` to `t1`; `t1 < t0` goes backwards, where W, K and areas change sign and H not.
+
+        Args:
+            t0, t1: times within the knots, [time]. Numbers are checked; what tensors ask for outside comes out as NaN,
+                since a check would have to read the device.
+
+        Raises:
+            ValueError: if a number lies outside of the knots, or a tensor does not hold one time per path.
+        """
+        if not isinstance(t0, Tensor) and not isinstance(t1, Tensor):
+            i, j = self._knot_at(t0), self._knot_at(t1)
+            if i is not None and j is not None and abs(i - j) == 1:
+                first = min(i, j)
+                areas = self._table.areas[first] if self.levy.areas else None
+                return self._increment(self._table.moments[:, first], areas, backward=j < i)
+        return self._general(self._as_times("t0", t0), self._as_times("t1", t1))
+
+    # Times
+
+    @property
+    def _slack(self) -> float:
+        """Times as near to each other as this are the same: rounding of float64."""
+        first, last = self._times[0], self._times[-1]
+        return 1e-12 * (last - first) + 1e-15 * max(abs(first), abs(last))
+
+    def _knot_at(self, t: float) -> int | None:
+        """Number of the knot at `t`, to rounding, if there is one."""
+        slack = self._slack
+        if not self._times[0] - slack <= t <= self._times[-1] + slack:
+            raise ValueError(
+                f"times must lie within the knots, {self._times[0]:g} to {self._times[-1]:g}, got {t}. "
+                "Make the path over the whole interval that is solved."
+            )
+        i = bisect_right(self._times, t + slack) - 1
+        return i if t - self._times[i] <= slack else None
+
+    def _as_times(self, name: str, t: Time) -> Float[Tensor, " time"]:
+        """Times in float64, (1,) or (batch,), NaN where the path is not defined; those next to a knot moved onto it."""
+        given = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64, device=self.knots.device)
+        if given.numel() != 1 and given.numel() != self.batch:
+            raise ValueError(
+                f"`{name}` must be one time, or one per path ({self.batch},), got shape {tuple(given.shape)}. "
+                "Ask for one time of each path at once."
+            )
+        first, last = self._times[0], self._times[-1]
+        slack = self._slack
+        if given.dtype != torch.float64 and given.is_floating_point():
+            slack = max(slack, 4 * torch.finfo(given.dtype).eps * max(abs(first), abs(last)))
+        time = given.detach().reshape(-1).to(torch.float64)
+        time = torch.where((time >= first - slack) & (time <= last + slack), time, math.nan)
+        nearest = torch.searchsorted(self.knots, time.contiguous() + slack, right=True).sub_(1).clamp_(0)
+        nearest = self.knots.take(nearest.clamp_(max=len(self.knots) - 1))
+        return torch.where((time - nearest).abs() <= slack, nearest, time)
+
+    def _place(self, times: Float[Tensor, "end time"]) -> Place:
+        """Where times lie; the last knot begins an interval of its own that nothing is taken from."""
+        defined = times.nan_to_num(nan=self._times[0])
+        i = (torch.searchsorted(self.knots, defined, right=True) - 1).clamp_(0)
+        last = len(self.knots) - 2
+        left, right = self.knots.take(i), self.knots.take(i.clamp(max=last) + 1)
+        cells = 2.0**self.depth
+        place = torch.where(i > last, 0.0, (defined - left) / (right - left) * cells)
+        cell = place.floor().clamp_(max=cells - 1)
+        return Place(i, cell.long(), (place - cell).clamp_(0, 1))
+
+    # Increments
+
+    def _streams(self, purpose: int) -> Streams:
+        if purpose not in self._inside:
+            self._inside[purpose] = Streams.of(self.key, purpose)
+        return self._inside[purpose]
+
+    def _general(self, t0: Tensor, t1: Tensor) -> Increment:
+        """Between any times: up to the next knot, from knot to knot, and from the last knot on."""
+        t0, t1 = torch.broadcast_tensors(t0, t1)
+        backward = t1 < t0
+        times = torch.stack([torch.minimum(t0, t1), torch.maximum(t0, t1)])
+        place, table = self._place(times), self._table
+        dtype, moments = table.dtype, self.levy.moments
+        normals = fresh(self._streams(_INSIDE), place, self.depth, moments, table.channels, dtype)
+        parts = covered(table.of_intervals(place.interval), normals, place)
+        width = self._width(place.interval)
+        lengths = parts.lengths.to(dtype) * width
+        scaled = parts.moments * width.sqrt()[..., None]
+        # A path that starts at a knot has no part before the next one.
+        apart = place.interval[0] != place.interval[1]
+        whole = apart & (place.cell[0] == 0) & (place.share[0] == 0)
+        before, lengths_before = scaled[:, 0] * ~whole[:, None], lengths[0] * ~whole
+        start = (place.interval[0] + 1 - whole.long()).clamp_(max=len(self.knots) - 1)
+        middle, length = table.between(start, place.interval[1])
+        length = length.to(dtype)
+        head = joined(before, middle, lengths_before[:, None], length[:, None])
+        total = joined(head, scaled[:, 1], (lengths_before + length)[:, None], lengths[1][:, None])
+        areas = None
+        if self.levy.areas:
+            areas = table.area_between(start, place.interval[1])
+            pieces = torch.stack([before, scaled[:, 1]], dim=1)
+            drawn = self._areas_of(pieces, torch.stack([lengths_before, lengths[1]]), place)
+            areas = drawn[0] + areas + drawn[1] + crossed(before[0], middle[0]) + crossed(head[0], scaled[0, 1])
+        undefined = times.isnan().any(dim=0)[:, None]
+        total = torch.where(undefined, math.nan, total)
+        if areas is not None:
+            areas = torch.where(undefined[..., None], math.nan, areas)
+        return self._increment(total, areas, backward=backward)
+
+    def _width(self, interval: Tensor) -> Tensor:
+        i = interval.clamp(max=len(self.knots) - 2)
+        return (self.knots.take(i + 1) - self.knots.take(i)).to(self._table.dtype)
+
+    def _areas_of(self, pieces: Tensor, lengths: Tensor, place: Place) -> Tensor:
+        """Areas of the parts of intervals at both ends, drawn by the cells that both ends lie in."""
+        number = (place.interval << self.depth) + place.cell
+        end = torch.arange(2, device=number.device)[:, None]
+        node = mixed(mixed(number[:1].clone(), number[:1] * 0) + number[1:], number[1:] * 0) + end
+        dt = lengths[..., None, None]
+        return drawn_areas(self._streams(_INSIDE_AREA), node, pieces, dt, self.levy)
+
+    def _increment(self, moments: Tensor, areas: Tensor | None, backward: bool | Tensor = False) -> Increment:
+        """Of independent channels (moment, ..., batch, channel), turned, correlated and in the user's shape."""
+        sign: Tensor | None = None
+        if isinstance(backward, Tensor):
+            sign = (1 - 2 * backward.to(moments.dtype))[:, None]
+        elif backward:
+            sign = moments.new_tensor(-1.0)
+        parts: list[Tensor | None] = [None, None, None]
+        for place, part in enumerate(moments):
+            turned = part if sign is None or place == 1 else part * sign
+            parts[place] = correlated(turned, self.factor, self.shape)
+        w, h, k = parts
+        assert w is not None
+        if areas is not None:
+            areas = areas if sign is None else areas * (sign[..., None] if sign.ndim else sign)
+            areas = correlated_area(areas, self.factor)
+        return Increment(w, h, k, areas)
+
+
+def _check_arguments(path: BrownianMotion) -> None:
+    if not isinstance(path.key, Key):
+        raise TypeError(
+            f"`key` must be a sciml.core.Key, got {type(path.key).__name__}. Write e.g. Key.rows(seed, batch)."
+        )
+    if not isinstance(path.levy, AbstractLevy):
+        raise TypeError(
+            f"`levy` must be an object such as NoArea() or SpaceTime(), got {path.levy!r}. Make one of its class."
+        )
+    for size in path.shape:
+        check_whole("shape", size, 1)
+    check_whole("depth", path.depth, 0)
+    if path.depth > _DEEPEST:
+        raise ValueError(f"`depth` must be at most {_DEEPEST}, got {path.depth}. Take more knots for a finer path.")
+    if path.dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"`dtype` must be float32 or float64, got {path.dtype}. Draw in float32 and convert.")
+    knots = path.knots
+    if knots.ndim != 1 or len(knots) < 2:
+        raise ValueError(
+            f"`knots` must be a vector of at least two times, got shape {tuple(knots.shape)}. "
+            "Give the steps' times, or use BrownianMotion.over(key, shape, t0, t1)."
+        )
+    check_finite("knots", knots)
+    check_increasing("knots", knots)

@@ -1,0 +1,150 @@
+"""Brownian motion at its knots: moments of every interval between knots, drawn at once and kept, and of their runs."""
+
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.core.random import Key
+from sciml.paths.levy import AbstractLevy, space_space_area
+from sciml.paths.moments import STANDARD_DEVIATIONS
+from sciml.paths.normals import Streams
+
+_AREA = 3  # purpose of a stream, after those of W, H and K
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class KnotTable:
+    """Draws over the intervals between knots, made when first asked for.
+
+    Args:
+        key: names the path of each row.
+        knots: increasing times, float64, [time].
+        channels: independent channels of noise per sample.
+        levy: which moments and areas are drawn.
+        dtype: of the draws.
+    """
+
+    key: Key
+    knots: Float[Tensor, " knot"]
+    channels: int
+    levy: AbstractLevy
+    dtype: torch.dtype
+    kept: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def intervals(self) -> int:
+        """Number of intervals."""
+        return len(self.knots) - 1
+
+    @property
+    def moments(self) -> Float[Tensor, "moment interval batch channel"]:
+        """(W, H, K) of each interval. W is the same whatever else is asked for."""
+        if "moments" not in self.kept:
+            self.kept["moments"] = self._draw()
+        return self.kept["moments"]
+
+    def _draw(self) -> Tensor:
+        size = (self.levy.moments, self.intervals, self.key.batch, self.channels)
+        draws = torch.empty(size, dtype=self.dtype, device=self.knots.device)
+        width = self.knots.diff().sqrt().to(self.dtype)[:, None, None]
+        for purpose, (draw, sigma) in enumerate(zip(draws, STANDARD_DEVIATIONS, strict=False)):
+            Streams.of(self.key, purpose).sequence(draw)
+            draw.mul_(width * sigma)
+        return draws
+
+    @property
+    def sums(self) -> Float[Tensor, "moment knot batch channel"]:
+        """Integrals of 1, u and u^2 against dW up to each knot, u the share of the whole domain, float64."""
+        if "sums" not in self.kept:
+            m, u = self.moments.double(), self._shares()
+            start, width = u[:-1, None, None], u.diff()[:, None, None]
+            powers = [m[0]]
+            if len(m) > 1:
+                first = m[0] / 2 - m[1]  # integral of v, the share of the interval
+                powers.append(start * m[0] + width * first)
+            if len(m) > 2:
+                second = 2 * m[2] + first - m[0] / 6
+                powers.append(start**2 * m[0] + 2 * start * width * first + width**2 * second)
+            total = torch.stack(powers).cumsum(1)
+            self.kept["sums"] = torch.cat([torch.zeros_like(total[:, :1]), total], dim=1)
+        return self.kept["sums"]
+
+    def _shares(self) -> Tensor:
+        return (self.knots - self.knots[0]) / (self.knots[-1] - self.knots[0])
+
+    def between(self, i: Tensor, j: Tensor) -> tuple[Float[Tensor, "moment batch channel"], Float[Tensor, " time"]]:
+        """Moments and length from knot `i` to knot `j`, each (batch,) or (1,); 0 if `j <= i`."""
+        ahead = j > i
+        total = (_rows(self.sums, j) - _rows(self.sums, i)) * ahead[:, None]
+        u = self._shares()
+        start, end = u.take(i)[:, None], u.take(j)[:, None]
+        width = torch.where(ahead[:, None], end - start, 1.0)
+        moments = [total[0]]
+        if len(total) > 1:
+            first = (total[1] - start * total[0]) / width
+            moments.append(total[0] / 2 - first)
+        if len(total) > 2:
+            second = (total[2] - 2 * start * total[1] + start**2 * total[0]) / width**2
+            moments.append((second - first + total[0] / 6) / 2)
+        return torch.stack(moments).to(self.dtype), (self.knots.take(j) - self.knots.take(i)) * ahead
+
+    def of_intervals(self, i: Tensor) -> Float[Tensor, "moment end batch channel"]:
+        """Standardised moments of the intervals `i`, (end, batch) or (end, 1)."""
+        i = i.clamp(max=self.intervals - 1)
+        width = (self.knots.take(i + 1) - self.knots.take(i)).to(self.dtype)[..., None].sqrt()
+        picked = torch.stack([_rows(self.moments, row) for row in i], dim=1)
+        sigma = torch.tensor(STANDARD_DEVIATIONS[: len(picked)], dtype=self.dtype, device=width.device)
+        return picked / (width * sigma[:, None, None, None])
+
+    @property
+    def areas(self) -> Float[Tensor, "interval batch channel channel"]:
+        """Space-space areas of each interval."""
+        if "areas" not in self.kept:
+            nodes = torch.arange(self.intervals, device=self.knots.device)[:, None]
+            dt = self.knots.diff().to(self.dtype)[:, None, None, None]
+            self.kept["areas"] = drawn_areas(Streams.of(self.key, _AREA), nodes, self.moments, dt, self.levy)
+        return self.kept["areas"]
+
+    @property
+    def area_sums(self) -> Float[Tensor, "knot batch channel channel"]:
+        """Space-space areas from the first knot to each, float64."""
+        if "area_sums" not in self.kept:
+            w, before = self.moments[0].double(), self.sums[0, :-1]
+            total = (self.areas.double() + crossed(before, w)).cumsum(0)
+            self.kept["area_sums"] = torch.cat([torch.zeros_like(total[:1]), total])
+        return self.kept["area_sums"]
+
+    def area_between(self, i: Tensor, j: Tensor) -> Float[Tensor, "batch channel channel"]:
+        """Space-space areas from knot `i` to knot `j`; 0 if `j <= i`."""
+        w0, w1 = _rows(self.sums[:1], i)[0], _rows(self.sums[:1], j)[0]
+        before, up_to = (_rows(self.area_sums[None], knot)[0] for knot in (i, j))
+        area = up_to - before - crossed(w0, w1 - w0)
+        return (area * (j > i)[:, None, None]).to(self.dtype)
+
+
+def crossed(a: Float[Tensor, "*axes channel"], b: Float[Tensor, "*axes channel"]) -> Tensor:
+    """(a_i b_j - b_i a_j) / 2: what the areas of two intervals with increments `a`, `b` lack to that of both."""
+    product = a[..., :, None] * b[..., None, :]
+    return (product - product.mT) / 2
+
+
+def drawn_areas(streams: Streams, nodes: Tensor, moments: Tensor, dt: Tensor, levy: AbstractLevy) -> Tensor:
+    """Space-space areas of intervals with the given moments, (..., batch, channel, channel)."""
+    w, h = moments[0], moments[1]
+    variance = levy.bridge_variance(h, dt)
+    assert variance is not None
+    channels = w.shape[-1]
+    z = streams.normal(nodes, channels**2, w.dtype).unflatten(-1, (channels, channels))
+    return space_space_area(w, h, z * variance.sqrt())
+
+
+def _rows(table: Tensor, i: Tensor) -> Tensor:
+    """Entry `i` of each row, from a table (moment, knot, batch, ...) and `i` (batch,) or (1,)."""
+    batch = table.shape[2]
+    if len(i) == 1:
+        return table.index_select(1, i).squeeze(1)
+    return table.flatten(1, 2).index_select(1, i * batch + torch.arange(batch, device=i.device))
