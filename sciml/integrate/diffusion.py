@@ -39,14 +39,14 @@ class FlatDiffusion:
             TypeError, ValueError: unless the result has the shapes that the structure of the noise asks for, and is the
                 same for another state where the noise is additive.
         """
-        if isinstance(self.noise, AdditiveNoise) and not self._checked_additive:
+        if not torch.compiler.is_compiling() and isinstance(self.noise, AdditiveNoise) and not self._checked_additive:
             self._check_additive(t, y)
         return self._value(t, y)
 
     def _check_additive(self, t: Tensor, y: Flat) -> None:
         """Once per solve, at two states; where values cannot be read, it is taken on trust."""
         self._checked_additive = True
-        if torch.compiler.is_compiling() or is_transforming():
+        if is_transforming():
             return
         with unrecorded():
             there = map_leaves(lambda leaf: 1.25 * leaf.detach() + 0.5, y)

@@ -92,22 +92,22 @@ def test_adaptive_steps_follow_the_tolerance_on_the_same_path(method, tolerances
 
 FALLING = [
     # method, its sense, strong order, whether the process is geometric Brownian motion, tolerances
-    (StochasticHeun(), Stratonovich(), 1.0, True, (0.1, 0.03, 0.01)),
-    (SPaRK(), Stratonovich(), 1.0, True, (0.01, 0.003, 0.001)),
-    (Milstein(), Ito(), 1.0, True, (0.1, 0.03, 0.01)),
-    (SRI2(), Ito(), 1.5, True, (0.03, 0.01, 0.003)),
-    (StepDoubling(Milstein()), Ito(), 1.0, True, (0.03, 0.01, 0.003)),
-    (StepDoubling(EulerMaruyama()), Ito(), 0.5, True, (0.2, 0.1, 0.05)),
-    (ShARK(), Ito(), 1.5, False, (0.1, 0.03, 0.01)),
-    (SRA1(), Ito(), 1.5, False, (0.1, 0.03, 0.01)),
-    (StepDoubling(Heun()), Ito(), 1.0, False, (0.1, 0.03, 0.01)),
+    (StochasticHeun(), Stratonovich(), 1.0, True, (0.01, 0.003, 0.001)),
+    (SPaRK(), Stratonovich(), 1.0, True, (1e-3, 3e-4, 1e-4)),
+    (Milstein(), Ito(), 1.0, True, (0.02, 0.006, 0.002)),
+    (SRI2(), Ito(), 1.5, True, (5e-3, 1e-3, 2e-4)),
+    (StepDoubling(Milstein()), Ito(), 1.0, True, (5e-3, 1e-3, 2e-4)),
+    (StepDoubling(EulerMaruyama()), Ito(), 0.5, True, (0.03, 0.01, 0.003)),
+    (ShARK(), Ito(), 1.5, False, (0.01, 0.003, 0.001)),
+    (SRA1(), Ito(), 1.5, False, (0.01, 0.003, 0.001)),
+    (StepDoubling(Heun()), Ito(), 1.0, False, (3e-3, 1e-3, 3e-4)),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "sense", "order", "grows", "tolerances"), FALLING, ids=lambda x: repr(x)[:40])
 def test_strong_errors_fall_with_the_tolerance_at_the_claimed_order(method, sense, order, grows, tolerances):
-    """Root mean square errors of ten groups, over the mean number of steps that a tolerance asks for."""
+    """At least: root mean square errors of ten groups, over the mean number of steps that a tolerance asks for."""
     rows, groups = 400, 10
     path = BrownianMotion.over(Key.rows(5, rows), (1,), 0.0, 1.0, intervals=256, depth=8, levy=SpaceTime())
     if grows:
@@ -125,7 +125,7 @@ def test_strong_errors_fall_with_the_tolerance_at_the_claimed_order(method, sens
     by_tolerance, _ = slope_interval(found, [1 / t for t in tolerances])
     rms = found.square().mean(0).sqrt()
     print(f"\n{method!r}: {slope:.2f} +- {width:.2f} over steps {steps}, {by_tolerance:.2f} over tolerances, {rms}")
-    assert bool((rms.diff() < 0).all()) and slope + width > order - 0.25 and slope - width < order + 0.35
+    assert bool((rms.diff() < 0).all()) and slope > order - 0.25
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_doubling_estimates_the_error_of_its_result(method, sense):
     term, doubled, y0 = growth(path, sense), StepDoubling(method), torch.ones(rows, 1)
     step = doubled.step(term, 0.0, h, y0, doubled.init(term, 0.0, y0))
     drift = -0.5 - (0.32 if isinstance(sense, Ito) else 0.0)
+    assert isinstance(step.y, Tensor) and isinstance(step.error, Tensor)
     error = step.y - torch.exp(drift * h + 0.8 * path.value(h))
-    assert step.error is not None
     ratio = float(step.error.square().mean().sqrt() / error.square().mean().sqrt())
     print(f"\n{method!r}: estimate / error {ratio:.3f}")
     assert 0.65 < ratio < 1.5

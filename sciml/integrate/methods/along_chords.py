@@ -44,7 +44,7 @@ class AlongChords(AbstractStochastic):
         Stratonovich-Taylor expansion, Kloeden & Platen (1992), section 10.3.
     """
 
-    method: AbstractExplicitRK
+    method: Any  # AbstractExplicitRK: what else is given is answered here
 
     senses = BOTH
     structures = (AdditiveNoise,)
