@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from sciml.integrate import SDE, AbstractMethod, Fixed, solve
+from sciml.integrate import AbstractMethod, Fixed, solve
 from sciml.integrate.problem import Problem as Problem_
 from sciml.paths import AbstractPath, Increment
 
@@ -17,15 +16,21 @@ from sciml.paths import AbstractPath, Increment
 class StoredPath(AbstractPath):
     """Brownian motion with areas on a uniform fine grid over [0, t1], exact at its points: simple, for tests.
 
+    The areas between channels are those of the polygon through the points of the fine grid, so that their sums are
+    exact and a solve along the fine grid is one of the same path.
+
     Args:
         seed: of the draws.
         batch: number of samples.
         shape: of the noise of a sample.
         steps: of the fine grid.
         t1: its end, [time].
+        areas: whether increments have areas between channels.
     """
 
-    def __init__(self, seed: int, batch: int, shape: tuple[int, ...], steps: int, t1: float = 1.0) -> None:
+    def __init__(
+        self, seed: int, batch: int, shape: tuple[int, ...], steps: int, t1: float = 1.0, *, areas: bool = False
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.shape, self.batch, self.dtype = shape, batch, torch.float64
         self.dt, self.steps = t1 / steps, steps
@@ -35,6 +40,8 @@ class StoredPath(AbstractPath):
         zero = torch.zeros(1, batch, *shape)
         self.w = torch.cat([zero, w.cumsum(0)])
         self.mass = torch.cat([zero, ((self.w[:-1] + w / 2 + h) * self.dt).cumsum(0)])
+        swept = crossed(self.w[:-1], w).cumsum(0) if areas else None
+        self.swept = None if swept is None else torch.cat([torch.zeros_like(swept[:1]), swept])
 
     def value(self, t: Any) -> Tensor:
         """W(t)."""
@@ -50,27 +57,17 @@ class StoredPath(AbstractPath):
         low, high = min(i, j), max(i, j)
         w, length = self.w[high] - self.w[low], (high - low) * self.dt
         h = (self.mass[high] - self.mass[low]) / length - self.w[low] - w / 2
-        return Increment(w if j > i else -w, h)
+        area = None
+        if self.swept is not None:
+            area = self.swept[high] - self.swept[low] - crossed(self.w[low], w)
+            area = area if j > i else -area
+        return Increment(w if j > i else -w, h, None, area)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """An SDE over [0, 1] and the solution on its path.
-
-    Args:
-        name: for the tables.
-        term: of a path.
-        y0: of a number of samples.
-        noise: shape of the noise of a sample.
-        exact: of a path and the initial state, or None: a fine solve.
-    """
-
-    name: str
-    term: Callable[[Any], SDE]
-    y0: Callable[[int], Tensor]
-    noise: tuple[int, ...]
-    exact: Callable[[StoredPath, Tensor], Tensor] | None = None
-    t1: float = 1.0
+def crossed(a: Tensor, b: Tensor) -> Tensor:
+    """(a_i b_j - a_j b_i) / 2."""
+    product = a[..., :, None] * b[..., None, :]
+    return (product - product.mT) / 2
 
 
 def slope_interval(errors: Tensor, steps: Sequence[int]) -> tuple[float, float]:
@@ -89,30 +86,29 @@ def slope_interval(errors: Tensor, steps: Sequence[int]) -> tuple[float, float]:
 
 
 def strong_errors(
-    method: AbstractMethod,
-    problem: Problem,
-    steps: Sequence[int],
-    *,
-    samples: int,
-    groups: int,
-    seed: int = 0,
-    fine: int = 2**12,
-    reference: AbstractMethod | None = None,
+    method: AbstractMethod, path: StoredPath, term: Any, truth: Tensor, y0: Any, steps: Sequence[int], groups: int
 ) -> Tensor:
-    """Root mean square error at the end of every group of samples, (group, steps): two-stage Monte Carlo."""
-    path = StoredPath(seed, samples * groups, problem.noise, fine, problem.t1)
-    y0, term = problem.y0(samples * groups), problem.term(path)
-    if problem.exact is not None:
-        truth = problem.exact(path, y0)
-    else:
-        assert reference is not None
-        truth = solve(term, reference, y0, 0.0, problem.t1, control=Fixed(n=fine)).ys
-    found = []
+    """Root mean square error at the end of every group of samples, (group, steps): the first stage of Monte Carlo.
+
+    Args:
+        method: what is measured.
+        path: that the term is driven by.
+        term: what is solved.
+        truth: the state at the end of the path, (batch, *state), leaves side by side.
+        y0: the initial state.
+        steps: numbers of steps.
+        groups: how many groups the samples are divided into; the second stage is the spread between them.
+    """
+    found, end = [], path.dt * path.steps
     for n in steps:
-        y1 = solve(term, method, y0, 0.0, problem.t1, control=Fixed(n=n)).ys
-        square = (y1 - truth).square().flatten(1).sum(1)
-        found.append(square.reshape(groups, samples).mean(1).sqrt())
+        square = (whole(solve(term, method, y0, 0.0, end, control=Fixed(n=n)).ys) - truth).square().flatten(1).sum(1)
+        found.append(square.reshape(groups, -1).mean(1).sqrt())
     return torch.stack(found, dim=1)
+
+
+def whole(y: Any) -> Tensor:
+    """A state in one tensor."""
+    return y if isinstance(y, Tensor) else torch.cat(y, dim=1)
 
 
 @final
@@ -139,7 +135,8 @@ class NodePath(AbstractPath):
     def increment(self, t0: Any, t1: Any) -> Increment:
         """The nodes, scaled."""
         root = abs(float(t1) - float(t0)) ** 0.5
-        return Increment(self.w * root, self.h * root)
+        w, h = self.w * root, self.h * root
+        return Increment(w, h, None, 2 * crossed(h, w) if w.ndim == 2 else None)
 
 
 @final
@@ -226,13 +223,89 @@ def _mean_of_squares(method: Any, make: Callable[[Any], Any], d: int, noise: int
     pair = method.reversible and method.reuses_last
     size = 2 * d if pair else d
     basis = torch.eye(size).repeat_interleave(len(w), 0)
-    path = NodePath(w.repeat(size, 1), area.repeat(size, 1))
-    y, term = basis[:, :d], make(path)
-    flat = Problem_.make(term, method, y, 0.0, h, Fixed(n=1), None, (), 10, None, False).term
-    carry = method.init(flat, 0.0, basis[:, d:] if pair else y)
-    step = method.step(flat, 0.0, h, y, carry)
-    made = torch.cat([step.y, step.carry[0]], 1) if pair else step.y
+    made = _one_step(method, make, basis, (w.repeat(size, 1), area.repeat(size, 1)), d, h)
     matrix = made.reshape(size, len(w), size).permute(1, 2, 0)  # (node, out, in)
     mean = torch.einsum("q,qab,qcd->acbd", weights, matrix, matrix).reshape(size * size, size * size)
     first = torch.cat([torch.eye(d)] * (2 if pair else 1))
     return mean, first
+
+
+def _one_step(
+    method: Any, make: Callable[[Any], Any], pairs: Tensor, nodes: tuple[Tensor, Tensor], d: int, h: float
+) -> Tensor:
+    """What a step makes of every row of states, or of states and what the method carries beside them."""
+    y, term = pairs[:, :d], make(NodePath(*nodes))
+    flat = Problem_.make(term, method, y, 0.0, h, Fixed(n=1), None, (), 10, None, False).term
+    flat.g._checked_additive = True  # type: ignore[attr-defined]  # an entry that stays 1 makes a linear g of a constant
+    carry = method.init(flat, 0.0, pairs[:, d:] if pairs.shape[1] > d else y)
+    step = method.step(flat, 0.0, h, y, carry)
+    return torch.cat([step.y, step.carry[0]], 1) if pairs.shape[1] > d else step.y
+
+
+def periodic_slope(
+    method: Any,
+    make: Callable[[Any], Any],
+    drift: Callable[[Tensor], Tensor],
+    spread: Callable[[Tensor], Tensor],
+    *,
+    ito: bool,
+    steps: Sequence[int],
+) -> tuple[float, list[float]]:
+    """Weak order on dy = f(y) dt + sum_k g_k(y) dW_k of a state on a circle, without any sampling.
+
+    The mean of s(y_n) over the noise is found backwards: that of one step at every point of a grid is a sum over nodes,
+    between the points it is a trigonometric polynomial. The truth is the backward Kolmogorov equation, by the same
+    polynomials and a matrix exponential. Both are accurate to many digits; s(y) = cos y + 0.3 sin 2y.
+
+    Args:
+        method: what is measured.
+        make: the term of a path.
+        drift, spread: f of (point, 1), and all g_k of it, (point, m).
+        ito: the sense of the term.
+        steps: numbers of steps; the slope is that of the two finest.
+    """
+    pair = method.reversible and method.reuses_last
+    size = 24 if pair else 32
+    y = 2 * math.pi * torch.arange(size)[:, None] / size
+    waves, value = _waves(size), torch.cos(y[:, 0]) + 0.3 * torch.sin(2 * y[:, 0])
+    frequency = torch.fft.fftfreq(size, 1 / size)
+    frequency[size // 2] = 0.0
+    inverse = torch.exp(1j * y * torch.fft.fftfreq(size, 1 / size))
+    first = (inverse @ torch.diag(1j * frequency) @ waves).real
+    g = spread(y)
+    a = drift(y)[:, 0]
+    if not ito:
+        a = a + 0.5 * (g * (first @ g)).sum(1)
+    generator = a[:, None] * first + 0.5 * (g * g).sum(1)[:, None] * (first @ first)
+    truth = torch.linalg.matrix_exp(generator) @ value
+    errors = []
+    for n in steps:
+        mean = _mean_on_circle(method, make, y, g.shape[1], 1.0 / n)
+        start = value[:, None].expand(size, size).flatten() if pair else value
+        found = torch.linalg.matrix_power(mean, n) @ start
+        found = found.reshape(size, size).diagonal() if pair else found
+        errors.append(float((found - truth).abs().max()))
+    return math.log(errors[-2] / errors[-1]) / math.log(steps[-1] / steps[-2]), errors
+
+
+def _waves(size: int) -> Tensor:
+    """From values on the grid to coefficients of exp(i k y)."""
+    points = 2 * math.pi * torch.arange(size) / size
+    return torch.exp(-1j * torch.fft.fftfreq(size, 1 / size)[:, None] * points) / size
+
+
+def _mean_on_circle(method: Any, make: Callable[[Any], Any], y: Tensor, noise: int, h: float) -> Tensor:
+    """The matrix that takes values on the grid to the mean of values a step later."""
+    w, area, weights = nodes_of(noise)
+    pair = method.reversible and method.reuses_last
+    states = torch.cartesian_prod(y[:, 0], y[:, 0]) if pair else y
+    rows = len(states)
+    nodes = (w.repeat_interleave(rows, 0), area.repeat_interleave(rows, 0))
+    made = _one_step(method, make, states.repeat(len(w), 1), nodes, 1, h).reshape(len(w), rows, -1)
+    k = torch.fft.fftfreq(len(y), 1 / len(y))
+    total = torch.zeros(rows, rows, dtype=torch.complex128)
+    for weight, point in zip(weights, made, strict=True):
+        parts = [torch.exp(1j * point[:, i : i + 1] * k) for i in range(point.shape[1])]
+        total += weight * (parts[0] if len(parts) == 1 else torch.einsum("ra,rb->rab", *parts).flatten(1))
+    waves = _waves(len(y))
+    return (total @ (torch.kron(waves, waves) if pair else waves)).real

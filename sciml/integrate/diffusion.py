@@ -1,6 +1,6 @@
 """The diffusion and the Brownian motion as methods call them: flat states in, everything checked."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from sciml.integrate.field import FlatField
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, real_dtype, restore
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito
 from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
+from sciml.integrate.transforms import is_transforming, unrecorded
 
 
 @final
@@ -29,13 +30,35 @@ class FlatDiffusion:
     structure: TreeSpec | None
     noise: AbstractNoise
     count: int
+    _checked_additive: bool = field(default=False, init=False, repr=False)
 
     def __call__(self, t: Tensor, y: Flat) -> Flat:
         """g(t, y), in the dtype of the state also under automatic mixed precision.
 
         Raises:
-            TypeError, ValueError: unless the result has the shapes that the structure of the noise asks for.
+            TypeError, ValueError: unless the result has the shapes that the structure of the noise asks for, and is the
+                same for another state where the noise is additive.
         """
+        if not torch.compiler.is_compiling() and isinstance(self.noise, AdditiveNoise) and not self._checked_additive:
+            self._check_additive(t, y)
+        return self._value(t, y)
+
+    def _check_additive(self, t: Tensor, y: Flat) -> None:
+        """Once per solve, at two states; where values cannot be read, it is taken on trust."""
+        self._checked_additive = True
+        if is_transforming():
+            return
+        with unrecorded():
+            there = map_leaves(lambda leaf: 1.25 * leaf.detach() + 0.5, y)
+            values = zip(leaves_of(self._value(t, y)), leaves_of(self._value(t, there)), strict=True)
+            changes = [float((a - b).abs().max() / (1e-30 + a.abs().max())) for a, b in values if a.numel()]
+        if any(change > 1e3 * torch.finfo(real_dtype(y)).eps for change in changes):
+            raise ValueError(
+                "the diffusion of AdditiveNoise() must not depend on the state, but from one state to another it "
+                f"changes by {max(changes):.2g} of its size. Choose DiagonalNoise(), ScalarNoise() or GeneralNoise()."
+            )
+
+    def _value(self, t: Tensor, y: Flat) -> Flat:
         value: Any = self.g(t, restore(y, self.structure))
         wanted = self._wanted(first_leaf(y)) if self.structure is None else None
         if wanted is not None and isinstance(value, Tensor) and value.shape == wanted and value.dtype == y.dtype:  # type: ignore[union-attr]

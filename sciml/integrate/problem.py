@@ -31,6 +31,7 @@ from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, m
 from sciml.integrate.function import Function
 from sciml.integrate.grid_plan import GridPlan
 from sciml.integrate.marks import marks_of
+from sciml.integrate.methods.along_chords import along_chords
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
@@ -80,6 +81,7 @@ class Problem:
         compile: bool,
     ) -> "Problem":
         """Check what `solve` was given."""
+        method = along_chords(method, term)
         control = chosen_control(method, control)
         batch = batch_size("y0", y0)
         if batch == 0:

@@ -2,6 +2,7 @@
 
 from sciml.integrate.methods.adams import Adams, AdamsBashforth
 from sciml.integrate.methods.additive_noise import SRA1, ShARK
+from sciml.integrate.methods.along_chords import AlongChords
 from sciml.integrate.methods.base import AbstractMethod, Step
 from sciml.integrate.methods.bdf import BDF, NDF, AbstractBDF
 from sciml.integrate.methods.bosh3 import Bosh3
@@ -18,6 +19,7 @@ from sciml.integrate.methods.implicit_low_order import SDIRK2, TRBDF2, BackwardE
 from sciml.integrate.methods.kencarp import KenCarp3, KenCarp4, KenCarp5
 from sciml.integrate.methods.kvaerno import Kvaerno3, Kvaerno4, Kvaerno5
 from sciml.integrate.methods.langevin import BAOAB, UBU, AbstractLangevin
+from sciml.integrate.methods.log_ode import LogODE
 from sciml.integrate.methods.low_order import RK4, SSPRK3, Euler, Heun, Midpoint, Ralston, ThreeEighths
 from sciml.integrate.methods.milstein import Milstein
 from sciml.integrate.methods.radau import RadauIIA3, RadauIIA5
@@ -45,6 +47,8 @@ __all__ = [
     "BAOAB",
     "UBU",
     "AbstractLangevin",
+    "AlongChords",
+    "LogODE",
     "Milstein",
     "SRI2",
     "ExponentialEulerMaruyama",

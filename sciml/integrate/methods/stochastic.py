@@ -160,6 +160,20 @@ def increment_with_area(method: AbstractMethod, term: Any, t0: Time, t1: Time) -
     return made.w, made.h
 
 
+def space_space_area_of(method: AbstractMethod, made: Any) -> Tensor:
+    """The areas between the Brownian motions, (batch, m, m), of an increment.
+
+    Raises:
+        ValueError: if the path has none.
+    """
+    if made.area is None:
+        raise ValueError(
+            f"{type(method).__name__} needs the areas between the Brownian motions for GeneralNoise, but the path has "
+            "none. Give BrownianMotion(..., levy=Foster()), or CommutativeNoise() if the columns of g commute."
+        )
+    return made.area
+
+
 def scaled(f: Flat, h: Any) -> Flat:
     """h f, with sizes as `sizes_of` gives them."""
     if isinstance(f, tuple):

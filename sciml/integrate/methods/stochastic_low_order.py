@@ -42,9 +42,10 @@ class StochasticHeun(AbstractStochasticRK):
 @final
 @dataclass(frozen=True)
 class StochasticMidpoint(AbstractStochasticRK):
-    """The slope in the middle of a first step. Orders as `StochasticHeun`; it is `Midpoint` where g = 0.
+    """The slope in the middle of a first step. Strong orders as `StochasticHeun`; it is `Midpoint` where g = 0.
 
-    The error is the difference from the first slope, of order h.
+    Weak order 1, also for additive noise: with half of W in the middle, f'' sees a quarter of the variance of W where a
+    half is due. The error is the difference from the first slope, of order h.
 
     Source: Kloeden & Platen (1992), Numerical Solution of Stochastic Differential Equations, chapter 11, with the
     tableau of the explicit midpoint rule.
@@ -55,7 +56,7 @@ class StochasticMidpoint(AbstractStochasticRK):
     stages: ClassVar[int] = 2
     error_order: ClassVar[float] = 1
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 2.0)
+    weak = Orders(1.0, 1.0, 1.0)
 
 
 @final
@@ -67,7 +68,8 @@ class EES25(AbstractStochasticRK):
     as other methods of three stages. Taking a step back is a step with -h and -W: it is off by the sixth power of what
     the noise moves the state in a step, so that this is for small steps; `Reversible` checks where the way back ends.
 
-    Three evaluations of f and g; orders as `StochasticHeun`. The error is the difference from the first slope.
+    Three evaluations of f and g; strong orders as `StochasticHeun`, weak order 1. The error is the difference from the
+    first slope.
 
     Source: Shmelev, Ebrahimi-Fard, Tapia & Salvi (2025), "Explicit and effectively symmetric Runge-Kutta methods",
     arXiv 2507.21006, EES(2,5; 1/10).
@@ -79,7 +81,7 @@ class EES25(AbstractStochasticRK):
     error_order: ClassVar[float] = 1
     reversible: ClassVar[bool] = True
     strong = Orders(0.5, 1.0, 1.0)
-    weak = Orders(1.0, 1.0, 2.0)
+    weak = Orders(1.0, 1.0, 1.0)
 
     def step_back(self, term: SDE, t0: Time, t1: Time, y1: Flat, carry1: tuple[()]) -> tuple[Flat, tuple[()]]:
         """A step with -h and -W; see `AbstractMethod.step_back`."""

@@ -82,6 +82,8 @@ class StochasticTableau:
             found += [("bw ah + bh aw", _dot(bw, h) + _dot(bh, w), 0.0)]
         if max(self.commuting, self.additive) >= 1.5:
             found += [("b aw", _dot(self.b, w), 0.5), ("b ah", _dot(self.b, h), 1.0)]
+            second = tuple(x * x + y * y / 12 for x, y in zip(w, h, strict=True))
+            found += [("b (aw² + ah²/12)", _dot(self.b, second), 0.5)]  # the mean of f'' over the noise
             found += [("bw c", _dot(bw, self.c), 0.5), ("bh c", _dot(bh, self.c), -1.0)]
         if self.commuting >= 1.5:
             twice = (0.0, *(_dot(row, w) for row in rows_w))
