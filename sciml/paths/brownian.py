@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sciml.core.checks import check_finite, check_increasing, check_whole
 from sciml.core.random import Key
-from sciml.paths.base import AbstractPath, Increment, Time
+from sciml.paths.base import AbstractPath, Increment, Time, map_increment
 from sciml.paths.bridge import Place, covered, fresh
 from sciml.paths.correlation import check_factor, correlated, correlated_area, factor_of
 from sciml.paths.end import End, w_within
@@ -184,7 +184,7 @@ class BrownianMotion(AbstractPath):
                     moments, areas = moments.flip(1), None if areas is None else areas.flip(0)
                 return self._increment(moments, areas, backward=step < 0)
         steps = [self.increment(t0, t1) for t0, t1 in itertools.pairwise(ts)]
-        return Increment(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*steps, strict=True)))
+        return map_increment(lambda *parts: torch.stack(parts), *steps)
 
     def increment(self, t0: Time, t1: Time) -> Increment:
         """What the path does from `t0` to `t1`; `t1 < t0` goes backwards, where W, K and areas change sign and H not.

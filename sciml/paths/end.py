@@ -1,7 +1,7 @@
 """Where a query of a Brownian motion ends if all rows share the time and it is a number: W from the knot before it.
 
-The same sum as in `bridge`, with weights that are numbers: levels of weight 0 are not drawn, and an end that two queries
-have in common, as steps in turn do, is drawn once.
+The same sum as in `bridge`, with weights that are numbers: levels of weight 0 are not drawn, and an end that two
+queries have in common, as steps in turn do, is drawn once.
 """
 
 import math
