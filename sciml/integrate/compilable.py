@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sciml.integrate.flat import Flat, first_leaf, leaves_of
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.reachable import everything
-from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, SemiLinear
 
 _EAGER = "or pass compile=False."
 _LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (torch, sys.modules["sciml"]) if module.__file__)
@@ -34,10 +34,11 @@ def check_kind(method: AbstractMethod, term: AbstractTerm, y0: Flat) -> None:
             "whose steps depend on values or on how many there were. Take an explicit Runge-Kutta method, or pass "
             "compile=False."
         )
-    if not isinstance(term, ODE):
+    if not isinstance(term, ODE | SDE) or isinstance(term.f, SemiLinear):
+        name = type(term if not isinstance(term, SDE) else term.f).__name__
         raise CompileError(
-            f"compile=True serves ODE terms, got {type(term).__name__}: its transforms and complex numbers gain "
-            "nothing by it. Pass compile=False."
+            f"compile=True serves ODE terms, and SDE terms whose drift is a function, got {name}: its transforms, "
+            "complex numbers and splittings gain nothing by it. Pass compile=False."
         )
     if any(leaf.is_complex() for leaf in leaves_of(y0)):
         raise CompileError(
@@ -60,12 +61,13 @@ def check_field(term: AbstractTerm, t: Tensor, y: Flat, recorded: bool) -> None:
             numbers, changes what it can reach, or is recorded and uses forward-mode derivatives.
     """
     time, printed, reads = t.to(first_leaf(y).real.dtype), io.StringIO(), _Reads()
+    fields = [term.f, *([term.g] if isinstance(term, SDE) else [])]  # type: ignore[attr-defined]
     devices = [y.device] if isinstance(y, Tensor) and y.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        term.f(time, y)  # type: ignore[attr-defined]  # what is made once and kept may be made now
+        _evaluate(fields, time, y)  # what is made once and kept may be made now
         before, random = _snapshot(term), torch.get_rng_state()
         with contextlib.redirect_stdout(printed), reads:
-            term.f(time, y)  # type: ignore[attr-defined]
+            _evaluate(fields, time, y)
         drawn = not torch.equal(random, torch.get_rng_state())
     changed = _changed(before, _snapshot(term))
     if changed is not None:
@@ -90,6 +92,11 @@ def check_field(term: AbstractTerm, t: Tensor, y: Flat, recorded: bool) -> None:
             "the field draws random numbers, such as dropout in train mode, which compiled code draws otherwise. Put "
             f"the module in eval mode, draw them before the solve, {_EAGER}"
         )
+
+
+def _evaluate(fields: list[Any], t: Tensor, y: Flat) -> None:
+    for field in fields:
+        field(t, y)
 
 
 class naming_obstacles:

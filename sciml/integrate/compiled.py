@@ -16,11 +16,15 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
+from sciml.integrate.diffusion import FlatDiffusion
+from sciml.integrate.driven import driven_by, increment_of, slopes_of, without_path
+from sciml.integrate.fast_tanh import decompositions
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
-from sciml.integrate.terms import ODE, AbstractTerm
+from sciml.integrate.terms import SDE, AbstractTerm
 from sciml.integrate.transforms import is_transforming
+from sciml.paths import Increment
 
 _MOST_TIMES = 32
 """Above this many wanted times, looking at all of them in every attempt costs more than leaving the graph."""
@@ -50,19 +54,17 @@ class CompiledMethod(AbstractMethod):
         for name in AbstractMethod.__annotations__:
             setattr(self, name, getattr(method, name))
         self._step = kept(term, ("step", method), y0, _step)
+        self.bare = without_path(term)
+        """The term as it is handed to compiled code."""
         self._recorded = False
 
     def init(self, term: Any, t0: Time, y0: Flat) -> Any:
         """See `AbstractMethod.init`."""
-        if is_transforming() or forward_ad._current_level >= 0:
-            raise CompileError(
-                "compile=True is differentiated in reverse by autograd only, not by torch.func, vmap or forward mode. "
-                "Pass compile=False."
-            )
+        refuse_transforms()
         carry = self.method.init(term, t0, y0)
         if torch.is_grad_enabled():  # then what comes after the first step requires a gradient if the field does
-            slope = carry if self.method.reuses_last else term.f(first_time(t0, y0), y0)
-            self._recorded = any(leaf.requires_grad for leaf in tree_leaves((slope, y0)) if isinstance(leaf, Tensor))
+            slopes = carry if self.method.reuses_last else slopes_of(term, first_time(t0, y0), y0)
+            self._recorded = any(leaf.requires_grad for leaf in tree_leaves((slopes, y0)) if isinstance(leaf, Tensor))
         return carry
 
     def slope(self, carry: Any) -> Flat:
@@ -71,7 +73,7 @@ class CompiledMethod(AbstractMethod):
 
     def step(self, term: Any, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
         """See `AbstractMethod.step`."""
-        leaf = first_leaf(y)
+        leaf, given = first_leaf(y), increment_of(term, t0, t1)
         if not isinstance(t0, Tensor):
             t0, t1 = torch.tensor((t0, t1), dtype=torch.float64, device=leaf.device).unbind()
         # The first state comes as all later ones do: one graph less.
@@ -79,7 +81,7 @@ class CompiledMethod(AbstractMethod):
             y, carry = map_leaves(torch.detach, y), map_rows(torch.detach, carry)
         elif self._recorded and not leaf.requires_grad:
             y = map_leaves(lambda x: x.detach().requires_grad_(), y)
-        return Step(*self._step(term, t0, y, (self.method, term, t0, t1, y, _apart(carry, y))))
+        return Step(*self._step(self.bare, t0, y, (self.method, self.bare, t0, t1, y, _apart(carry, y), given)))
 
     def step_back(self, term: Any, t0: Time, t1: Time, y1: Flat, carry1: Any) -> tuple[Flat, Any]:
         """See `AbstractMethod.step_back`."""
@@ -92,6 +94,19 @@ class CompiledMethod(AbstractMethod):
     def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
         """See `AbstractMethod.interpolate`."""
         return self.method.interpolate(dense, t0, t1, theta)
+
+
+def refuse_transforms() -> None:
+    """Raise if what is computed now is differentiated in a way that compiled code is not.
+
+    Raises:
+        CompileError: if so.
+    """
+    if is_transforming() or forward_ad._current_level >= 0:
+        raise CompileError(
+            "compile=True is differentiated in reverse by autograd only, not by torch.func, vmap or forward mode. "
+            "Pass compile=False."
+        )
 
 
 def eager_of(method: AbstractMethod) -> AbstractMethod:
@@ -110,8 +125,16 @@ def _apart(carry: Any, y: Flat) -> Any:
     return tree_map(lambda leaf: leaf.clone() if any(leaf is x for x in own) else leaf, carry)
 
 
-def _step(method: AbstractMethod, term: AbstractTerm, t0: Tensor, t1: Tensor, y: Flat, carry: Any) -> tuple[Any, ...]:
-    return tuple(method.step(term, t0, t1, y, carry))
+def _step(
+    method: AbstractMethod,
+    term: AbstractTerm,
+    t0: Tensor,
+    t1: Tensor,
+    y: Flat,
+    carry: Any,
+    given: Increment | None,
+) -> tuple[Any, ...]:
+    return tuple(method.step(driven_by(term, given), t0, t1, y, carry))
 
 
 def _detached(leaf: Any) -> Any:
@@ -146,13 +169,16 @@ class _Compiled:
         check_field(*self._where)
         from torch._inductor.compile_fx import compile_fx  # takes seconds to import
 
-        return compile_fx(graph, inputs, config_patches=_UNCHECKED)
+        return compile_fx(graph, inputs, config_patches=_UNCHECKED, decompositions=decompositions())
 
 
 def kept(term: AbstractTerm, key: _Key, y: Flat, function: types.FunctionType) -> _Compiled:
     """`function` compiled for this field and states like `y`: the same object whenever it is asked for again."""
-    field = term.f.f if isinstance(term, ODE) and isinstance(term.f, FlatField) else term
-    mine = _kept.setdefault(_owner(field), {})
+    drift = getattr(term, "f", None)
+    mine = _kept.setdefault(_owner(drift.f if isinstance(drift, FlatField) else term), {})
+    if isinstance(term, SDE):
+        diffusion = term.g.g if isinstance(term.g, FlatDiffusion) else term.g
+        key = (*key, id(_owner(diffusion)), term.structure, term.sense)
     key = (*key, *((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves_of(y)))
     if key not in mine:
         mine[key] = _Compiled(function)

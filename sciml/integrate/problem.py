@@ -24,9 +24,10 @@ from sciml.integrate.contract import (
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
+from sciml.integrate.driven import slopes_of
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
-from sciml.integrate.fixed_grid import FixedLoop, Walked
+from sciml.integrate.fixed_grid import FixedLoop
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.function import Function
 from sciml.integrate.grid_plan import GridPlan
@@ -35,11 +36,12 @@ from sciml.integrate.methods.along_chords import along_chords
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
-from sciml.integrate.solution import Result, Solution, Stats, unwrapped
+from sciml.integrate.solution import Solution, Stats, unwrapped
 from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_on_grid, wanted_times
-from sciml.integrate.whole_loop import WholeLoop, whole_grid
+from sciml.integrate.whole_grid import WholeGrid
+from sciml.integrate.whole_loop import WholeLoop
 
 _WATCHED = 4
 """Evaluations of an eager solve in which a field is watched for writing where it must not."""
@@ -144,12 +146,13 @@ class Problem:
             ends = (clock.turned(self._time(times[0])), clock.turned(self._time(times[-1])))
             dense = Function(output, clock, self.structure, ends)
         recorder.outputs.extend(self.watchers)
-        loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
-        plain = isinstance(times, list) and not plan.wanted and not recorder.outputs and self.device.type == "cpu"
-        if isinstance(self.method, CompiledMethod) and plain and not self._is_recorded():
-            y, failed = whole_grid(self.term, self.method, times, self.y0)  # type: ignore[arg-type]
-            walked = Walked(y, failed, (failed >= 0) * int(Result.NON_FINITE), None)
-        else:
+        walked = None
+        plain = isinstance(times, list) and not recorder.outputs and self.device.type == "cpu"
+        if isinstance(self.method, CompiledMethod) and plain:
+            whole = WholeGrid(self.term, self.method, times, plan.keep, plan.wanted, self._is_recorded())  # type: ignore[arg-type]
+            walked = whole.run(self.y0)
+        if walked is None:
+            loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
             walked = loop.run(self.y0)
         y, failed = walked.y, walked.failed
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
@@ -191,7 +194,8 @@ class Problem:
         if isinstance(self.method, CompiledMethod):
             if stepping.control.compact:  # fewer rows would be another graph
                 stepping = replace(stepping, control=replace(stepping.control, compact=False))
-            if self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
+            loops = not isinstance(self.term, SDE)  # a path is asked for increments between the steps
+            if loops and self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
                 executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
                 stepping = replace(stepping, method=self.method.method)
         walk = executor.run(stepping, tau0, self.y0, recorder, self.max_steps)
@@ -253,8 +257,8 @@ class Problem:
         if not torch.is_grad_enabled():
             return False
         start = beside(torch.as_tensor(self.t0, dtype=torch.float64, device=self.device), first_leaf(self.y0))
-        slope = self.term.f(start.to(real_dtype(self.y0)), self.y0)  # type: ignore[attr-defined]
-        return self._in_time() or any(leaf.requires_grad for y in (slope, self.y0) for leaf in leaves_of(y))
+        slopes = slopes_of(self.term, start.to(real_dtype(self.y0)), self.y0)
+        return self._in_time() or any(leaf.requires_grad for leaf in (*slopes, *leaves_of(self.y0)))
 
     def _in_time(self) -> bool:
         """Whether autograd would record the times."""

@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sciml.integrate.adaptive import Attempt, Stepping, Walk
-from sciml.integrate.compiled import CompiledMethod, first_time, kept
+from sciml.integrate.compiled import kept
 from sciml.integrate.control import PID
 from sciml.integrate.executors import AbstractExecutor, out_of_steps
-from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, finite_rows, freeze
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
-from sciml.integrate.methods.base import AbstractMethod
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves
 from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput, begun
 from sciml.integrate.terms import AbstractTerm
 
@@ -145,42 +143,3 @@ def _filled(stepping: Stepping, before: Walk, after: Walk, done: Attempt, wanted
         return torch.where(rows.reshape(*rows.shape, *[1] * (old.ndim - 2)), new, old).contiguous()
 
     return map_leaves(choose, values, states)
-
-
-def whole_grid(term: AbstractTerm, method: CompiledMethod, times: Sequence[float], y0: Flat) -> tuple[Flat, Tensor]:
-    """All steps along a grid in one compiled graph, for solves that keep the last state and nobody differentiates.
-
-    Returns:
-        The final state, and per sample the number of the check at which it failed (-1: none), as `FixedLoop` has it.
-    """
-    loop = kept(term, ("grid", method.method), y0, _along_grid)
-    grid = torch.tensor(times, dtype=torch.float64, device=first_leaf(y0).device)
-    torch._dynamo.mark_dynamic(grid, 0)  # another number of steps is no other graph
-    with torch.no_grad():
-        carry = map_rows(torch.detach, method.init(term, times[0], y0))
-        y0 = map_leaves(torch.detach, y0)
-        last = torch.tensor(len(times) - 1)
-        return loop(term, first_time(times[0], y0), y0, (method.method, term, grid, last, y0, carry))
-
-
-def _along_grid(
-    method: AbstractMethod, term: AbstractTerm, grid: Tensor, last: Tensor, y0: Flat, carry: Any
-) -> tuple[Flat, Tensor]:
-    def going(i: Tensor, y: Flat, checked: Flat, carry: Any, failed: Tensor) -> Tensor:
-        return i < last
-
-    def advance(
-        i: Tensor, y: Flat, checked: Flat, carry: Any, failed: Tensor
-    ) -> tuple[Tensor, Flat, Flat, Any, Tensor]:
-        t0, t1 = grid.gather(0, torch.stack([i, i + 1])).unbind()
-        step = method.step(term, t0, t1, y, carry)
-        look = ((i + 1) % STEPS_BETWEEN_CHECKS == 0) | (i + 1 == last)
-        failed = torch.where(look & (failed < 0) & ~finite_rows(step.y), i + 1, failed)
-        y = freeze(look & (failed >= 0), checked, step.y)
-        checked = map_leaves(lambda new, old: torch.where(look, new, old), y, checked)
-        return i + 1, y, checked, tree_map(torch.clone, step.carry), failed
-
-    failed = torch.full((len(first_leaf(y0)),), -1, device=grid.device)
-    start = tree_map(torch.clone, (torch.zeros_like(last), y0, y0, carry, failed))
-    _, y, _, _, failed = torch.while_loop(going, advance, start)
-    return y, failed

@@ -1,6 +1,6 @@
 """Functions of time: what drives an equation beside its state."""
 
-from sciml.paths.base import AbstractPath, Increment, Time
+from sciml.paths.base import AbstractPath, Increment, Time, map_increment
 from sciml.paths.brownian import BrownianMotion
 from sciml.paths.levy import AbstractLevy, Davie, Foster, NoArea, SpaceTime, SpaceTimeTime
 
@@ -15,4 +15,5 @@ __all__ = [
     "SpaceTime",
     "SpaceTimeTime",
     "Time",
+    "map_increment",
 ]

@@ -1,6 +1,7 @@
 """What a path is: a function of time that drives an equation through its increments."""
 
 import abc
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -29,6 +30,12 @@ class Increment(NamedTuple):
     h: Float[Tensor, "*batch_channels"] | None = None
     k: Float[Tensor, "*batch_channels"] | None = None
     area: Float[Tensor, "*batch_channel_channel"] | None = None
+
+
+def map_increment(function: Callable[..., Tensor], *increments: Increment) -> Increment:
+    """`function` of what increments hold; what they do not hold is left out."""
+    w, *others = zip(*increments, strict=True)
+    return Increment(function(*w), *(None if parts[0] is None else function(*parts) for parts in others))
 
 
 class AbstractPath(abc.ABC):

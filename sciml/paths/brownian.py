@@ -4,8 +4,10 @@ Increments over the intervals between knots are drawn directly; inside an interv
 halves it again and again, and a last bridge ends at the time itself. All draws come from a counter-based generator.
 """
 
+import itertools
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -15,9 +17,10 @@ from torch import Tensor
 
 from sciml.core.checks import check_finite, check_increasing, check_whole
 from sciml.core.random import Key
-from sciml.paths.base import AbstractPath, Increment, Time
+from sciml.paths.base import AbstractPath, Increment, Time, map_increment
 from sciml.paths.bridge import Place, covered, fresh
 from sciml.paths.correlation import check_factor, correlated, correlated_area, factor_of
+from sciml.paths.end import End, w_within
 from sciml.paths.knot_table import KnotTable, crossed, drawn_areas
 from sciml.paths.levy import AbstractLevy, NoArea
 from sciml.paths.moments import joined
@@ -25,6 +28,8 @@ from sciml.paths.normals import Streams, mixed
 
 _INSIDE, _INSIDE_AREA = 4, 5  # purposes of streams, beside those of the table
 _DEEPEST = 24
+_REMEMBERED = 4
+"""Ends of queries that are kept: steps in turn, and those tried again, share them."""
 
 
 @final
@@ -62,7 +67,11 @@ class BrownianMotion(AbstractPath):
     dtype: torch.dtype | None = None
     _table: KnotTable = field(init=False, repr=False)
     _times: list[float] = field(init=False, repr=False)
+    _slack: float = field(init=False, repr=False)
+    _numbers: dict[float, int] = field(init=False, repr=False)
     _inside: dict[int, Streams] = field(default_factory=dict, init=False, repr=False)
+    _steps: list[Increment] = field(default_factory=list, init=False, repr=False)
+    _ends: dict[float, End] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_arguments(self)
@@ -81,7 +90,10 @@ class BrownianMotion(AbstractPath):
         sources = math.prod(shape) if factor is None else math.prod(shape[:-1]) * factor.shape[-1]
         changed = {"shape": shape, "dtype": dtype, "knots": knots, "factor": factor, "covariance": None}
         changed["_table"] = KnotTable(self.key, knots, sources, self.levy, dtype)
-        changed["_times"] = knots.tolist()
+        times = changed["_times"] = knots.tolist()
+        # Times as near to each other as this are the same: rounding of float64.
+        changed["_slack"] = 1e-12 * (times[-1] - times[0]) + 1e-15 * max(abs(times[0]), abs(times[-1]))
+        changed["_numbers"] = {t: i for i, t in enumerate(times)}
         for name, value in changed.items():
             object.__setattr__(self, name, value)
 
@@ -151,6 +163,29 @@ class BrownianMotion(AbstractPath):
         areas = self._table.areas if self.levy.areas else None
         return self._increment(self._table.moments, areas)
 
+    def along(self, ts: Sequence[float]) -> Increment:
+        """What the path does over each step of a grid, with an axis (step,) before the others.
+
+        Args:
+            ts: times within the knots, in either direction, [time]; at least two. If these are knots that follow each
+                other, nothing is drawn but the increments between knots.
+
+        Raises:
+            ValueError: if a time lies outside of the knots.
+        """
+        numbers = [self._knot_at(t) for t in ts]
+        first, last, count = numbers[0], numbers[-1], len(ts) - 1
+        if first is not None and last is not None and abs(last - first) == count:
+            step = 1 if last > first else -1
+            if numbers == list(range(first, last + step, step)):
+                chosen = slice(min(first, last), max(first, last))
+                moments, areas = self._table.moments[:, chosen], self._table.areas[chosen] if self.levy.areas else None
+                if step < 0:
+                    moments, areas = moments.flip(1), None if areas is None else areas.flip(0)
+                return self._increment(moments, areas, backward=step < 0)
+        steps = [self.increment(t0, t1) for t0, t1 in itertools.pairwise(ts)]
+        return map_increment(lambda *parts: torch.stack(parts), *steps)
+
     def increment(self, t0: Time, t1: Time) -> Increment:
         """What the path does from `t0` to `t1`; `t1 < t0` goes backwards, where W, K and areas change sign and H not.
 
@@ -164,21 +199,17 @@ class BrownianMotion(AbstractPath):
         if not isinstance(t0, Tensor) and not isinstance(t1, Tensor):
             i, j = self._knot_at(t0), self._knot_at(t1)
             if i is not None and j is not None and abs(i - j) == 1:
-                first = min(i, j)
-                areas = self._table.areas[first] if self.levy.areas else None
-                return self._increment(self._table.moments[:, first], areas, backward=j < i)
+                return self._over(min(i, j), backward=j < i)
+            if self.levy.moments == 1:
+                return self._between_ends(self._end(t0, i), self._end(t1, j))
         return self._general(self._as_times("t0", t0), self._as_times("t1", t1))
 
     # Times
 
-    @property
-    def _slack(self) -> float:
-        """Times as near to each other as this are the same: rounding of float64."""
-        first, last = self._times[0], self._times[-1]
-        return 1e-12 * (last - first) + 1e-15 * max(abs(first), abs(last))
-
     def _knot_at(self, t: float) -> int | None:
         """Number of the knot at `t`, to rounding, if there is one."""
+        if t in self._numbers:
+            return self._numbers[t]
         slack = self._slack
         if not self._times[0] - slack <= t <= self._times[-1] + slack:
             raise ValueError(
@@ -218,6 +249,48 @@ class BrownianMotion(AbstractPath):
         return Place(i, cell.long(), (place - cell).clamp_(0, 1))
 
     # Increments
+
+    def _over(self, interval: int, backward: bool) -> Increment:
+        """Over an interval between knots."""
+        if backward or self.factor is not None:  # gradients of a factor belong to one solve only
+            areas = self._table.areas[interval] if self.levy.areas else None
+            return self._increment(self._table.moments[:, interval], areas, backward)
+        if not self._steps:
+            parts = [[None] * self._table.intervals if p is None else p.unbind() for p in self.between_knots()]
+            self._steps.extend(Increment(*of_interval) for of_interval in zip(*parts, strict=True))
+        return self._steps[interval]
+
+    def _end(self, t: float, knot: int | None) -> End:
+        """Where a query ends, W from the knot before it included."""
+        if knot is not None:
+            return End(knot, None)
+        if t in self._ends:
+            return self._ends[t]
+        i = bisect_right(self._times, t) - 1
+        left, width = self._times[i], self._times[i + 1] - self._times[i]
+        with torch.inference_mode(False), torch.no_grad():
+            whole = self._table.moments[0, i]
+            w = w_within(self._streams(_INSIDE), whole, i, (t - left) / width, width, self.depth)
+        while len(self._ends) >= _REMEMBERED:
+            del self._ends[next(iter(self._ends))]
+        self._ends[t] = End(i, w)
+        return self._ends[t]
+
+    def _between_ends(self, start: End, end: End) -> Increment:
+        """W between times that are numbers: to the next knot, from knot to knot, and on."""
+        backward = (end.interval, end.w is not None) < (start.interval, start.w is not None)
+        if backward:
+            start, end = end, start
+        whole, first = self._table.moments[0], start.interval
+        if start.interval == end.interval and start.w is not None and end.w is not None:
+            w = end.w - start.w
+        else:
+            w = torch.zeros_like(whole[0]) if end.w is None else end.w
+            if start.w is not None:
+                w, first = w + (whole[first] - start.w), first + 1
+            if first < end.interval:
+                w = w + (self._table.sums[0, end.interval] - self._table.sums[0, first]).to(w.dtype)
+        return self._increment(w[None], None, backward=backward)
 
     def _streams(self, purpose: int) -> Streams:
         if purpose not in self._inside:

@@ -44,7 +44,8 @@ class KnotTable:
     def moments(self) -> Float[Tensor, "moment interval batch channel"]:
         """(W, H, K) of each interval. W is the same whatever else is asked for."""
         if "moments" not in self.kept:
-            self.kept["moments"] = self._draw()
+            with torch.inference_mode(False):  # what is kept may serve a solve with gradients later
+                self.kept["moments"] = self._draw()
         return self.kept["moments"]
 
     def _draw(self) -> Tensor:

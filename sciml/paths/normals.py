@@ -16,7 +16,7 @@ from sciml.core.random import Key, philox
 
 _MASK = 0xFFFFFFFF
 _POSITION = 0xFFFFFF00  # in the counter: above what a draw of a key itself reaches
-_WORDS_AT_ONCE = 1 << 18  # bounds the memory beside the result to some megabytes
+_WORDS_AT_ONCE = 1 << 16  # what fits into a cache
 
 
 def _signed(word: int) -> int:

@@ -13,35 +13,52 @@ from torch._dynamo.utils import counters
 from torch._inductor import config
 from torch._inductor.utils import fresh_cache
 
+from sciml.core import Key
 from sciml.integrate import (
+    BAOAB,
     BDF,
     ETD1,
     ODE,
     PID,
     RK4,
+    SDE,
+    SRI2,
     Adams,
     Backsolve,
     Bosh3,
     Checkpoint,
     Clip,
     CompileError,
+    DiagonalNoise,
     Euler,
+    EulerMaruyama,
+    ExponentialEulerMaruyama,
     Fixed,
     Forward,
+    GeneralNoise,
+    Ito,
     Kvaerno5,
+    Langevin,
+    Milstein,
     Quadrature,
     RadauIIA5,
     Result,
     Reversible,
+    ReversibleHeun,
     Reversibly,
     Rodas5P,
     SaveAt,
     SemiLinear,
+    SPaRK,
     StepDoubling,
+    StochasticHeun,
+    StochasticMidpoint,
+    Stratonovich,
     Tsit5,
     solve,
 )
 from sciml.integrate.compiled import _kept
+from sciml.paths import BrownianMotion, SpaceTime
 
 JOINT, OWN = PID(rtol=1e-6, atol=1e-6, per_sample=False), PID(rtol=1e-6, atol=1e-6)
 SMALL = Fixed(n=2)
@@ -274,6 +291,130 @@ def test_what_cannot_be_traced_is_named():
 
     with pytest.raises(CompileError, match="cannot be compiled as one graph"), torch.no_grad():
         solve(ODE(Odd()), Euler(), start(), 0.0, 1.0, control=SMALL, compile=True)
+
+
+# Noise: increments are made before the steps and handed to the code
+
+
+def noisy(net, path, *, structure=None, sense=None):
+    """Drift and diffusion of one network; with general noise a matrix of two columns."""
+    structure = structure or DiagonalNoise()
+
+    def g(t, y):
+        flat = 0.5 + 0.3 * torch.sin(net(t, y) + y)
+        return torch.stack([flat, 0.2 * y], dim=-1) if structure.is_matrix else flat
+
+    return SDE(net, g, path, structure=structure, sense=sense or Stratonovich())
+
+
+def moving(net, compile, method, path, *, y0=None, gradient=None, t1=1.0, kind=None, **options):
+    """States, and the gradients of their sum of squares by the network and y0, if autograd is on."""
+    y0 = (start() if y0 is None else y0).clone().requires_grad_(torch.is_grad_enabled())
+    term = noisy(net, path, **(kind or {}))
+    states = solve(term, method, y0, 0.0, t1, gradient=gradient, compile=compile, **options).ys
+    leaves = states if isinstance(states, dict) else {"": states}
+    total = torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
+    return [*leaves.values(), *(torch.autograd.grad(total, [y0, *net.parameters()]) if y0.requires_grad else [])]
+
+
+def check_moving(net, method, path, within=1e-10, **options) -> None:
+    eager, compiled = (moving(net, compile, method, path, **options) for compile in (False, True))
+    for a, b in zip(eager, compiled, strict=True):
+        torch.testing.assert_close(b, a, rtol=within, atol=within)
+
+
+def path_of(seed=0, intervals=20, t1=1.0, shape=(3,), **options):
+    return BrownianMotion.over(Key.rows(seed, 4), shape, 0.0, t1, intervals=intervals, **options)
+
+
+def test_noise_on_a_grid_equals_eager_with_gradients_and_one_graph(net):
+    before = graphs()
+    ends = SaveAt(t1=True, ts=torch.tensor([0.25, 0.75], dtype=torch.float64))
+    cases = [(path_of(), 20, 1.0, ends), (path_of(1), 20, 1.0, SaveAt(every=3)), (path_of(2, 1), 1, 1.0, None)]
+    cases += [(path_of(3, 2, 2.0), 2, 2.0, None), (path_of(4, 40), 40, 1.0, None)]
+    cases += [(path_of(5, 7), 20, 1.0, ends)]  # steps that are not the knots
+    for path, n, t1, save in cases:
+        check_moving(net, StochasticHeun(), path, control=Fixed(n=n), t1=t1, save=save, y0=start() + 0.1 * n)
+    assert graphs() == before + 1
+
+
+def test_adaptive_noise_equals_eager_with_one_graph(net):
+    """Sizes that errors choose feel the last digit, and the path at other times is another: equality fades."""
+    with torch.no_grad():
+        before = graphs()
+        largest = PID(rtol=1.0, atol=1.0, per_sample=False, dt0=0.05, dt_max=0.07)
+        check_moving(net, StochasticMidpoint(), path_of(intervals=16), control=largest, save=SaveAt(ts=TS))
+        chosen = replace(JOINT, rtol=1e-2, atol=1e-2)
+        check_moving(net, StochasticMidpoint(), path_of(intervals=16), control=chosen, t1=0.2, within=1e-6)
+        assert graphs() == before + 1
+
+
+def test_refused_with_noise(net):
+    path = path_of()
+    kinds = {"structure": DiagonalNoise(), "sense": Ito()}
+    with pytest.raises(CompileError, match="got Langevin"):
+        term = Langevin(lambda t, x: -x, path, friction=1.0)
+        solve(term, BAOAB(), (start(), start()), 0.0, 1.0, control=SMALL, compile=True)
+    with pytest.raises(CompileError, match="got SemiLinear"):
+        term = SDE(SemiLinear(torch.zeros(3), net), lambda t, y: 0.1 * y, path, **kinds)
+        solve(term, ExponentialEulerMaruyama(), start(), 0.0, 1.0, control=SMALL, compile=True)
+    with pytest.raises(CompileError, match="prints 'here"):
+        term = SDE(net, printing, path, **kinds)
+        solve(term, EulerMaruyama(), start(), 0.0, 1.0, control=SMALL, compile=True)
+
+
+GENERAL, ITO = {"structure": GeneralNoise()}, {"sense": Ito()}
+NOISY = {
+    "reversible Heun": (ReversibleHeun(), {}, {}, {}),
+    "Euler-Maruyama, general": (EulerMaruyama(), GENERAL | ITO, {"shape": (2,)}, {}),
+    "areas, general": (SPaRK(), GENERAL, {"shape": (2,), "levy": SpaceTime()}, {}),
+    "areas, Ito": (SRI2(), ITO, {"levy": SpaceTime()}, {}),
+    "Milstein by differences": (Milstein(derivatives=False), ITO, {}, {}),
+    "steps back": (ReversibleHeun(), {}, {}, {"gradient": Reversible()}),
+    "checkpoints": (StochasticHeun(), {}, {}, {"gradient": Checkpoint()}),
+    "correlated": (StochasticHeun(), {}, {"factor": torch.eye(3) + 0.1}, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_of_all_kinds_equals_eager(name, net):
+    method, kind, of_path, options = NOISY[name]
+    check_moving(net, method, path_of(**of_path), kind=kind, control=Fixed(n=20), save=SaveAt(every=5), **options)
+    with torch.no_grad():
+        check_moving(net, method, path_of(**of_path), kind=kind, control=Fixed(n=20))
+
+
+@pytest.mark.slow
+def test_noise_backwards_per_sample_and_with_a_factor_that_learns(net):
+    with torch.no_grad():
+        largest = PID(rtol=1.0, atol=1.0, dt0=0.05, dt_max=0.07)
+        check_moving(net, StochasticHeun(), path_of(), control=largest)
+        ends = torch.tensor([0.5, 0.6, 0.7, 1.0], dtype=torch.float64)
+        check_moving(net, StochasticHeun(), path_of(), control=Fixed(n=8), t1=ends)
+    factor = (torch.eye(3) + 0.1).requires_grad_()
+    gradients = []
+    for compile in (False, True):
+        term = noisy(net, path_of(factor=factor))
+        states = solve(term, StochasticHeun(), start(), 1.0, 0.0, control=Fixed(n=20), compile=compile).ys
+        gradients.append(torch.autograd.grad(states.square().sum(), factor)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_a_sample_that_noise_makes_fail_is_frozen_where_it_is_without_compiling(net):
+    y0 = start()
+    y0[1] = 1e300
+
+    def run(compile):
+        term = SDE(net, lambda t, y: y * y, path_of(intervals=40), structure=DiagonalNoise(), sense=Stratonovich())
+        return solve(term, StochasticHeun(), y0, 0.0, 1.0, control=Fixed(n=40), throw=False, compile=compile)
+
+    with torch.no_grad():
+        eager, compiled = run(False), run(True)
+    torch.testing.assert_close(compiled.ys, eager.ys, rtol=1e-10, atol=1e-10)
+    assert compiled.result.tolist() == eager.result.tolist() == [0, int(Result.NON_FINITE), 0, 0]
+    assert compiled.stats.steps.tolist() == eager.stats.steps.tolist() == [40, 16, 40, 40]
 
 
 # More of the same, at more seconds each
