@@ -5,6 +5,7 @@
 Both drifts are in the sense of the term; the corrections from one sense to the other cancel, for g is the same.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import torch
@@ -70,20 +71,9 @@ def with_kl(term: SDE, prior: Any, *, floor: float = 1e-6) -> SDE:
             "the divergence is for independent Brownian motions of variance t, got a path with a covariance. Leave it "
             "out of the path and multiply g by its factor."
         )
-    rate = _Rate(prior, term.structure, floor)
-
-    def drift(t: Tensor, state: WithKL) -> WithKL:
-        f = term.f(t, state.y)
-        return WithKL(f, rate(t, state.y, f, term.g(t, state.y)))
-
-    def diffusion(t: Tensor, state: WithKL) -> WithKL:
-        g = term.g(t, state.y)
-        leaf = tree_leaves(g)[0]
-        shape = (len(leaf), 1, leaf.shape[-1]) if term.structure.is_matrix else (len(leaf), 1)
-        return WithKL(g, leaf.new_zeros(shape))
-
     path = OneMore(term.path) if _entrywise(term.structure) else term.path
-    return SDE(drift, diffusion, path, structure=term.structure, sense=term.sense)
+    drift = _Drift(term.f, term.g, _Rate(prior, term.structure, floor))
+    return SDE(drift, _Diffusion(term.g, term.structure), path, structure=term.structure, sense=term.sense)
 
 
 @final
@@ -120,6 +110,35 @@ class OneMore(AbstractPath):
 
 def _padded(part: Tensor) -> Tensor:
     return torch.nn.functional.pad(part.reshape(len(part), -1), (0, 1))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Drift:
+    """Of the state, and the rate at which its divergence grows."""
+
+    f: Field
+    g: Field
+    rate: "_Rate"
+
+    def __call__(self, t: Tensor, state: WithKL) -> WithKL:
+        f = self.f(t, state.y)
+        return WithKL(f, self.rate(t, state.y, f, self.g(t, state.y)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Diffusion:
+    """Of the state, and none of its divergence."""
+
+    g: Field
+    structure: AbstractNoise
+
+    def __call__(self, t: Tensor, state: WithKL) -> WithKL:
+        g = self.g(t, state.y)
+        leaf = tree_leaves(g)[0]
+        shape = (len(leaf), 1, leaf.shape[-1]) if self.structure.is_matrix else (len(leaf), 1)
+        return WithKL(g, leaf.new_zeros(shape))
 
 
 @final

@@ -59,6 +59,19 @@ class LatentPaths:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The posterior drift given a context. It reaches neither the model nor its encoder: what the context is made of
+    gets its gradient through the context, and not from the solve."""
+
+    posterior: nn.Module
+    context: ContextOnGrid
+
+    def __call__(self, t: Tensor, z: Tensor) -> Tensor:
+        return self.posterior(t, z, self.context(t))
+
+
+@final
 class LatentSDE(nn.Module):
     """A latent SDE made of its parts. z has one axis; g is diagonal, entry i a function of entry i of z.
 
@@ -175,8 +188,7 @@ class LatentSDE(nn.Module):
         each = Key(key.seed, key.ids[rows], members)
         z0 = self._start(encoded, each)
         path = self._path(each, z0)
-        context = ContextOnGrid(self.grid, encoded.context)
-        term = self._term(lambda t, z: self.posterior(t, z, context(t)), path)
+        term = self._term(_Given(self.posterior, ContextOnGrid(self.grid, encoded.context)), path)
         zs = self._walked(term, z0, EulerMaruyama(), None, ())
         weights = self._log_likelihood(several, zs) + self._log_start_ratio(encoded, z0)
         weights = weights + self._log_path_ratio(encoded, zs, path)
@@ -230,7 +242,7 @@ class LatentSDE(nn.Module):
     def _solve(self, encoded: Encoded, z0: Tensor, key: Key) -> WithKL:
         """Posterior states and divergences on the grid, (batch, grid, ...)."""
         context = ContextOnGrid(self.grid, encoded.context)
-        term = self._term(lambda t, z: self.posterior(t, z, context(t)), self._path(key, z0))
+        term = self._term(_Given(self.posterior, context), self._path(key, z0))
         y0 = WithKL.start(z0)
         return self._walked(with_kl(term, self.prior), y0, self.method, self.gradient, context.tensors)
 

@@ -25,7 +25,7 @@ class SeriesBatch:
         ValueError: if shapes disagree, times fall or are not finite, or an observed value is not finite.
     """
 
-    times: Float[Tensor, "*batch time"]
+    times: Float[Tensor, "*axes"]
     values: Float[Tensor, "batch time channel"]
     mask: Bool[Tensor, "batch time channel"]
     ids: Int[Tensor, " batch"]
