@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sciml.core import Key
 from sciml.integrate import SDE, SRA1, AdditiveNoise, Fixed, Ito, SaveAt, solve
 from sciml.neural_de import (
+    AffineControl,
     BackwardGRU,
     ConstantDiffusion,
     DriftNet,
@@ -51,7 +52,7 @@ class Process:
             sense=Ito(),
         )
         start = torch.randn(rows, 1, generator=torch.Generator().manual_seed(seed))
-        save = SaveAt(ts=ts[240::2])  # by then it has forgotten where it started
+        save = SaveAt(ts=ts[240::2].contiguous())  # by then it has forgotten where it started
         zs = solve(term, SRA1(), start, 0.0, 3 * SPAN, control=Fixed(ts=ts), save=save).ys
         return ts[240::2] - ts[240], zs
 
@@ -73,9 +74,10 @@ def observed(process: Process, seed: int, rows: int) -> SeriesBatch:
 def model_for(steps: int) -> LatentSDE:
     """z is what is observed but for noise; the drift is a network, everything else a number to be learned."""
     prior, diffusion = DriftNet(1, width=24), ConstantDiffusion(1)
+    head = nn.Sequential(nn.Linear(17, 32), nn.Tanh(), nn.Linear(32, 2))
     return LatentSDE(
-        encoder=BackwardGRU(1, 1, hidden=16),
-        posterior=Guided(prior, diffusion, DriftNet(1, context=17, width=32, depth=2)),
+        encoder=BackwardGRU(1, 1, hidden=16, head=head),
+        posterior=Guided(prior, diffusion, AffineControl()),
         prior=prior,
         diffusion=diffusion,
         decoder=nn.Identity(),

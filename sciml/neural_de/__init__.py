@@ -1,11 +1,19 @@
 """Neural differential equations as models: what is learned of series by solving an equation."""
 
 from sciml.neural_de.encoder import BackwardGRU, Encoded
-from sciml.neural_de.fields import ConstantDiffusion, DriftNet, EntrywiseDiffusion, GaussianLikelihood, Guided
+from sciml.neural_de.fields import (
+    AffineControl,
+    ConstantDiffusion,
+    DriftNet,
+    EntrywiseDiffusion,
+    GaussianLikelihood,
+    Guided,
+)
 from sciml.neural_de.latent_sde import LatentPaths, LatentSDE
 from sciml.neural_de.series import SeriesBatch
 
 __all__ = [
+    "AffineControl",
     "BackwardGRU",
     "ConstantDiffusion",
     "DriftNet",

@@ -37,14 +37,16 @@ class BackwardGRU(nn.Module):
         channels: of the series.
         latent: size of z.
         hidden: size of the state; the context has one number more.
+        head: what makes the context of that, on the last axis, for all times at once; None leaves it as it is.
 
     Source: Li, Wong, Chen & Duvenaud (2020), arXiv 2001.01328, section 9.9, without the time to go.
     """
 
-    def __init__(self, channels: int, latent: int, hidden: int = 32) -> None:
+    def __init__(self, channels: int, latent: int, hidden: int = 32, head: nn.Module | None = None) -> None:
         super().__init__()
         self.cell = nn.GRUCell(2 * channels + 1, hidden)
         self.start = nn.Linear(hidden + 1, 2 * latent)
+        self.head = nn.Identity() if head is None else head
 
     def forward(self, batch: SeriesBatch, grid: Float[Tensor, " grid"]) -> Encoded:
         """The law of z at the first time of the grid, and the context on it.
@@ -58,8 +60,10 @@ class BackwardGRU(nn.Module):
             batch.each_times.contiguous(), grid.expand(len(batch.values), -1).to(batch.times).contiguous(), right=True
         )
         index = places.unsqueeze(-1).expand(*places.shape, states.shape[-1])
-        until = (following.gather(1, places) - grid).clamp(min=0).nan_to_num(0.0).to(states.dtype)
-        context = torch.cat([states.gather(1, index), until.unsqueeze(-1)], dim=-1)
+        coming = following.gather(1, places)
+        until = (coming - grid).clamp(min=0).nan_to_num(0.0).to(states.dtype)
+        context = self.head(torch.cat([states.gather(1, index), until.unsqueeze(-1)], dim=-1))
+        context = torch.where(coming.isnan().unsqueeze(-1), 0.0, context)
         first = torch.cat([states[:, 0], (following[:, :1] - grid[0]).nan_to_num(0.0).to(states.dtype)], dim=-1)
         mean, raw = self.start(first).chunk(2, dim=-1)
         return Encoded(mean, nn.functional.softplus(raw) + 1e-4, context)

@@ -52,6 +52,20 @@ class Guided(nn.Module):
 
 
 @final
+class AffineControl(nn.Module):
+    """u = a z + b entry by entry, with (a, b) the context: what guides a linear process is of this form.
+
+    All networks are in the encoder then, outside of the loop over steps: the cheapest control, and the best one where
+    the posterior is nearly normal.
+    """
+
+    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        """The control, like z, [1/time^(1/2)]; the context has twice the size of z."""
+        slope, level = context.chunk(2, dim=-1)
+        return torch.addcmul(level, slope, z)
+
+
+@final
 class ConstantDiffusion(nn.Module):
     """One positive number per entry of z.
 

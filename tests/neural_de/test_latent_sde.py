@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sciml.core import Key
 from sciml.integrate import Checkpoint, Milstein, StochasticHeun
 from sciml.neural_de import (
+    AffineControl,
     BackwardGRU,
     ConstantDiffusion,
     DriftNet,
@@ -122,6 +123,24 @@ def test_nothing_observed_and_no_guidance_is_the_prior():
     there, here = made.sample_posterior(batch, Key.rows(5, 4)), made.sample_prior(Key.rows(5, 4))
     torch.testing.assert_close(there.z, here.z, rtol=1e-12, atol=1e-12)
     assert here.x.shape == (4, 17, 2) and torch.equal(here.ts, GRID)
+
+
+def test_affine_control_from_the_encoder_ends_with_the_last_observation():
+    head = nn.Linear(9, 6)
+    prior, diffusion = DriftNet(3), ConstantDiffusion(3)
+    parts = {"encoder": BackwardGRU(2, 3, 8, head), "posterior": Guided(prior, diffusion, AffineControl())}
+    made = model(prior=prior, diffusion=diffusion, **parts)
+    batch, key = series(), Key.rows(3, 4)
+    context = made.encoder(batch, GRID).context
+    last = torch.where(batch.observed, batch.times, 0.0).max(dim=1).values
+    behind = GRID[None] >= last[:, None]
+    assert context.shape == (4, 17, 6) and not context[behind].any() and context[~behind].all()
+    z, u = torch.randn(4, 3), AffineControl()(GRID[0], torch.randn(4, 3), torch.zeros(4, 6))
+    assert not u.any()
+    torch.testing.assert_close(AffineControl()(GRID[0], z, context[:, 0]), context[:, 0, :3] * z + context[:, 0, 3:])
+    loss = made.loss(batch, key).total
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in made.parameters())
 
 
 def test_methods_gradients_and_precisions():
