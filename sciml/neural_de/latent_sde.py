@@ -159,14 +159,15 @@ class LatentSDE(nn.Module):
         total = kl_weight * (kl_start + kl_path) - fit
         return Loss(total, {name: part.detach() for name, part in parts.items()})
 
-    @torch.no_grad()
     def bound(self, batch: SeriesBatch, key: Key, samples: int) -> Float[Tensor, " batch"]:
         """The importance-weighted bound of log p(x) per series, in nats: the tighter the more samples.
 
             log 1/K sum_k p(x | z_k) p(z_k(t0)) / q(z_k(t0)) exp(-int u dW - 1/2 int |u|² dt),    u = (h - f)/g
 
         Taken with steps of Euler-Maruyama, of which this is the exact ratio of densities; so that in the mean it is a
-        bound of the likelihood of the model with these steps.
+        bound of the likelihood of the model with these steps. Its negative mean can be trained on in place of `loss`:
+        where a step is not small beside what observations tell, g² dt against their variance, posterior steps have more
+        noise than the law of z given x, and `loss` then prefers a model with too little diffusion.
 
         Args:
             batch: what was observed.

@@ -210,7 +210,8 @@ def test_bounds_of_the_true_model_come_to_the_exact_likelihood(ou):
         made.start_mean.fill_(true.mean)
         made.start_log_sd.fill_(0.5 * math.log(true.variance))
     key = Key(7, batch.ids)
-    few, many = (made.bound(batch, key, samples) for samples in (1, 1000))
+    with torch.no_grad():
+        few, many = (made.bound(batch, key, samples) for samples in (1, 1000))
     elbo = torch.stack([made.loss(batch, key.fold(i)).parts["elbo"] for i in range(8)]).mean()
     print(f"\nELBO {float(elbo):.3f}, 1 sample {float(few.mean()):.3f}, 1000 {float(many.mean()):.3f}", end=" ")
     print(f"exact {float(exact.mean()):.3f}")

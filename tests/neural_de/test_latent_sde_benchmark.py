@@ -30,7 +30,8 @@ def test_a_short_training_gains_most_of_what_can_be_gained(bench):
     key = Key(5, data.ids)
     before = float(model.loss(data, key).parts["elbo"])
     bench.train(model, data, settings, seed=0)
-    after, bound = float(model.loss(data, key).parts["elbo"]), float(model.bound(data, key, 64).mean())
+    with torch.no_grad():
+        after, bound = float(model.loss(data, key).parts["elbo"]), float(model.bound(data, key, 64).mean())
     exact, trivial = float(true.log_likelihood(data).mean()), float(bench.independent(data, data).mean())
     print(f"\nELBO {before:.2f} -> {after:.2f}, bound {bound:.2f}, exact {exact:.2f}, independent {trivial:.2f}")
     assert after > before + 0.5 * (exact - before)
