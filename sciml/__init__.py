@@ -22,6 +22,7 @@ _ROOMS = (
     "grids",
     "integrate",
     "metrics",
+    "neural_de",
     "nn",
     "paths",
     "pde",

@@ -102,6 +102,7 @@ from sciml.integrate.noise import (
     ScalarNoise,
     Stratonovich,
 )
+from sciml.integrate.path_kl import WithKL, with_kl
 from sciml.integrate.phi import phi
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
@@ -109,6 +110,8 @@ from sciml.integrate.solve import solve
 from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, SemiLinear, Split
 
 __all__ = [
+    "WithKL",
+    "with_kl",
     "SRA1",
     "ShARK",
     "BAOAB",

@@ -21,10 +21,19 @@ from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, restore
 from sciml.integrate.gradient.base import AbstractGradient
 from sciml.integrate.gradient.continuous import AbstractReverse, Pulled, Task
-from sciml.integrate.gradient.slopes import Segment
+from sciml.integrate.gradient.slopes import Segment, Slopes
+from sciml.integrate.gradient.stochastic_adjoint import (
+    Product,
+    SegmentPath,
+    augmented,
+    method_backwards,
+    noise_slopes,
+    stratonovich,
+)
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
+from sciml.integrate.terms import SDE
 
 Norm = Callable[[Any, Any, tuple[Tensor, ...]], Tensor]
 """norm(error of y, error of lambda, errors of g) in units of the tolerance: 0-D."""
@@ -38,6 +47,10 @@ class Backsolve(AbstractGradient):
     The state is solved backwards, which is unstable where the forward solve is contracting, and the gradient is one of
     the continuous problem: it differs from the derivative of what was computed by about the tolerance. `Checkpoint` is
     exact at little memory; `Quadrature` is the better continuous adjoint.
+
+    Of an `SDE` the adjoint is solved back over the same Brownian path, in the sense of Stratonovich: a term of Ito is
+    converted, see `to_stratonovich`. The backward method is a Runge-Kutta method of that sense, `StochasticHeun()` if
+    the forward one is none. The gradient is that of `Direct` up to the strong order of both. Times get none.
 
     The gradient of the parameters is one sum over all samples, so that the backward solve takes joint steps, whatever
     the forward solve took: its error norm sees the whole batch. Not differentiable twice.
@@ -65,7 +78,9 @@ class Backsolve(AbstractGradient):
 
     def solve(self, problem: Problem) -> Solution:
         """See `AbstractGradient.solve`."""
-        task = Task.make("Backsolve", problem)
+        task = Task.make("Backsolve", problem, stratonovich)
+        if isinstance(problem.term, SDE):
+            method_backwards(eager_of(problem.method), self.method)
         with torch.no_grad():
             solution = task.inner.run()
         problem.stopped = task.inner.stopped
@@ -89,10 +104,11 @@ class _Reverse(AbstractReverse):
     def pull(self, task: Task, outputs: list[Flat], cotangents: list[Flat]) -> Pulled:
         """See `AbstractReverse.pull`."""
         inner, params = task.inner, task.slopes.params
+        control = self._control(task)
         options = {
-            "method": self.backsolve.method or eager_of(inner.method),
-            "control": self._control(task),
-            "grid": inner.control.grid(inner.t0, inner.t1) if isinstance(inner.control, Fixed) else None,
+            "method": self._method(task),
+            "control": control,
+            "grid": control.grid(inner.t0, inner.t1) if isinstance(control, Fixed) else None,
             "structure": tree_structure((0,) * (2 * len(leaves_of(inner.y0)) + len(params))),
         }
         adjoint = map_leaves(torch.zeros_like, inner.y0)
@@ -102,11 +118,15 @@ class _Reverse(AbstractReverse):
             if segment is None:
                 continue
             start = (*_one_row(outputs[k]), *_one_row(adjoint), *rows)
-            end = task.solve_back(_Augmented(task, segment), start, segment, **options).ys
+            end = task.solve_back(_augmented(task, segment), start, segment, **options).ys
             width = len(leaves_of(adjoint))
             adjoint = _many_rows(end[width : 2 * width], adjoint)
             rows = end[2 * width :]
         return Pulled(adjoint, _unflat(rows, params))
+
+    def _method(self, task: Task) -> AbstractMethod:
+        forward, own = eager_of(task.inner.method), self.backsolve.method
+        return method_backwards(forward, own) if isinstance(task.term, SDE) else own or forward
 
     def _control(self, task: Task) -> AbstractControl:
         """The control of joint steps for the augmented state."""
@@ -148,21 +168,46 @@ class _Reverse(AbstractReverse):
         return norm
 
 
+def _augmented(task: Task, segment: Segment) -> Any:
+    """The equation of (y, lambda, g) in s, each with one row."""
+    drift = _Augmented(task, task.slopes, segment)
+    term = task.term
+    if not isinstance(term, SDE):
+        return drift
+
+    def diffusion(s: Tensor, state: Flat) -> Product:
+        def product(w: Tensor) -> Flat:
+            return _Augmented(task, noise_slopes(task.slopes, term, w), replace(segment, length=1.0), segment)(s, state)
+
+        return product
+
+    return augmented(drift, diffusion, SegmentPath(term.path, segment, task.rows))
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class _Augmented:
-    """The slope of (y, lambda, g) in s, each with one row."""
+    """The slope of (y, lambda, g) in s, each with one row; or what noise adds to them.
+
+    Args:
+        task: what is differentiated.
+        slopes: f, or g w.
+        segment: by whose length slopes are multiplied.
+        clock: that tells the time, if another.
+    """
 
     task: Task
+    slopes: Slopes
     segment: Segment
+    clock: Segment | None = None
 
     def __call__(self, s: Tensor, state: Flat) -> Flat:
         segment, like = self.segment, self.task.inner.y0
         width = len(leaves_of(like))
         leaves = leaves_of(state)
         y, adjoint = _many_rows(leaves[:width], like), _many_rows(leaves[width : 2 * width], like)
-        t = beside(segment.time(s), first_leaf(y))  # s is 0-D: one row, one clock
-        slope, in_y, in_params = self.task.slopes.vjp(t, y, segment.scaled(adjoint, -1.0), params=True)
+        t = beside((self.clock or segment).time(s), first_leaf(y))  # s is 0-D: one row, one clock
+        slope, in_y, in_params = self.slopes.vjp(t, y, segment.scaled(adjoint, -1.0), params=True)
         return (*_one_row(segment.scaled(slope, 1.0)), *_one_row(in_y), *map(_flat_row, in_params))
 
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
 from sciml.integrate.gradient.captured import captured_by, uncached_autocast, without_hooks
 from sciml.integrate.gradient.slopes import Number, Segment, Slopes
@@ -27,7 +26,7 @@ from sciml.integrate.problem import Problem
 from sciml.integrate.reachable import modules_and_tensors
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
-from sciml.integrate.terms import ODE, Field
+from sciml.integrate.terms import ODE, SDE, Field
 from sciml.integrate.transforms import is_transforming
 
 
@@ -66,6 +65,7 @@ class Task:
         name: of the gradient, for messages.
         problem: the solve, nothing in it detached.
         inner: the same with all times and the initial state detached, its outputs raw.
+        term: what is solved backwards: that of the problem, an SDE in the sense of Stratonovich.
         inputs: everything that may get a gradient, in the order t0, t1, ts, initial state, parameters.
         slopes: the field and its derivatives.
         times: the output times in order, t1 last: numbers, or (batch,).
@@ -75,20 +75,25 @@ class Task:
     name: str
     problem: Problem
     inner: Problem
+    term: ODE | SDE
     inputs: tuple[Tensor, ...]
     slopes: Slopes
     times: list[Number]
     modules: list[tuple[nn.Module, dict[str, Tensor]]]
 
     @staticmethod
-    def make(name: str, problem: Problem) -> "Task":
+    def make(name: str, problem: Problem, sde: Callable[[str, Problem], SDE] | None = None) -> "Task":
         """Check that a continuous adjoint can do the problem, and take it apart.
+
+        Args:
+            name: of the gradient, for messages.
+            problem: the solve.
+            sde: makes of a problem with an `SDE` the term that is solved backwards; None refuses it.
 
         Raises:
             TypeError, ValueError: if it cannot.
         """
-        _check(name, problem)
-        assert isinstance(problem.term, ODE) and isinstance(problem.term.f, FlatField)
+        _check(name, problem, sde)
         captured = captured_by(problem, name)
         if captured.random:
             raise ValueError(
@@ -103,12 +108,14 @@ class Task:
         maybe = (problem.t0, problem.t1, problem.save.ts)
         moving = tuple(t for t in maybe if isinstance(t, Tensor) and t.requires_grad)
         inputs = (*moving, *(leaf for leaf in leaves_of(problem.y0) if leaf.requires_grad), *captured.tensors)
-        slopes = Slopes(problem.term.f, captured.tensors, _autocast(problem.device))
+        term = sde(name, problem) if sde is not None and isinstance(problem.term, SDE) else problem.term
+        assert isinstance(term, ODE | SDE)
+        slopes = Slopes(term.f, captured.tensors, _autocast(problem.device))
         shared = not any(isinstance(t, Tensor) for t in (t0, t1)) and (ts is None or ts.ndim == 1)
         rows = len(first_leaf(y0))
         columns: list[Any] = [] if ts is None else ts.tolist() if shared else list(ts.expand(rows, -1).unbind(1))
         times = [*columns, t1 if shared else _per_row(t1, rows, problem.device)]
-        return Task(name, problem, inner, inputs, slopes, times, modules)
+        return Task(name, problem, inner, term, inputs, slopes, times, modules)
 
     @property
     def start(self) -> Number:
@@ -176,8 +183,8 @@ class Task:
         columns.append(last[0] if plain else last)
         return columns
 
-    def solve_back(self, field: Field, y: Flat, segment: Segment, **options: Any) -> Solution:
-        """Solve dy/ds = field(s, y) over a segment.
+    def solve_back(self, field: Field | SDE, y: Flat, segment: Segment, **options: Any) -> Solution:
+        """Solve dy/ds = field(s, y), or an SDE in s, over a segment.
 
         Raises:
             SolveError: if a sample fails.
@@ -186,7 +193,7 @@ class Task:
         dense = options.pop("dense", False)
         problem = replace(
             self.inner,
-            term=ODE(field),
+            term=field if isinstance(field, SDE) else ODE(field),
             y0=y,
             t0=0.0,
             t1=1.0,
@@ -284,8 +291,8 @@ def _named(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def _check(name: str, problem: Problem) -> None:
-    if not isinstance(problem.term, ODE):
+def _check(name: str, problem: Problem, sde: Any) -> None:
+    if not isinstance(problem.term, ODE) and (sde is None or not isinstance(problem.term, SDE)):
         raise TypeError(
             f"{name} differentiates ODE(f) terms, got {type(problem.term).__name__}. "
             "Write the whole right-hand side as one function, or use Direct()."

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
-from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, beside, leaves_of, map_leaves
+from sciml.integrate.terms import Field
 
 Number = float | Tensor
 """A time or a length: a number for the whole batch, or (batch,)."""
@@ -100,7 +100,7 @@ class Slopes:
         autocast: as it was in the forward solve.
     """
 
-    field: FlatField
+    field: Field
     params: tuple[Tensor, ...]
     autocast: Callable[[], Any]
 

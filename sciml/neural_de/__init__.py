@@ -1,0 +1,27 @@
+"""Neural differential equations as models: what is learned of series by solving an equation."""
+
+from sciml.neural_de.encoder import BackwardGRU, Encoded
+from sciml.neural_de.fields import (
+    AffineControl,
+    ConstantDiffusion,
+    DriftNet,
+    EntrywiseDiffusion,
+    GaussianLikelihood,
+    Guided,
+)
+from sciml.neural_de.latent_sde import LatentPaths, LatentSDE
+from sciml.neural_de.series import SeriesBatch
+
+__all__ = [
+    "AffineControl",
+    "BackwardGRU",
+    "ConstantDiffusion",
+    "DriftNet",
+    "Encoded",
+    "EntrywiseDiffusion",
+    "GaussianLikelihood",
+    "Guided",
+    "LatentPaths",
+    "LatentSDE",
+    "SeriesBatch",
+]
