@@ -20,7 +20,7 @@ from sciml.integrate import AbstractGradient, Checkpoint, Direct, Reversible
 
 def sdeint_adjoint(
     sde: Any,
-    y0: Tensor,
+    y0: Any,
     ts: Any,
     bm: Any = None,
     method: str | None = None,

@@ -45,20 +45,17 @@ class Equation:
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
         """The diffusion, like y where the noise is scalar."""
-        if hasattr(self.sde, "g"):
-            g = self.sde.g(t, y)
-        elif hasattr(self.sde, "f_and_g"):
-            g = self._both(t, y)[1]
-        else:
-            raise RuntimeError(
-                "this method needs the diffusion g, but the equation has only its product. Define g, or choose "
-                'e.g. "euler" or "midpoint".'
-            )
+        g = self.sde.g(t, y) if hasattr(self.sde, "g") else self._both(t, y)[1]
         return g.squeeze(-1) if self.sde.noise_type == NOISE_TYPES.scalar else g
 
     def _both(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         last = self.last
         if last is None or last[0] is not t or last[1] is not y:
+            if not hasattr(self.sde, "f_and_g"):
+                raise RuntimeError(
+                    "this method needs drift and diffusion themselves, but the equation has only products with it. "
+                    'Define f and g, or choose e.g. "euler" or "midpoint".'
+                )
             last = (t, y, self.sde.f_and_g(t, y))
             self.last = last
         return last[2]

@@ -36,7 +36,7 @@ class Run:
         call = self.call
         self.method = method_of(call.method, call.sde.noise_type, call.options)
         self.noise = Noise(call.bm, call.y0, call.ts.dtype)
-        self.products = by_product(call.sde) and (TABLE[call.method].by_product or not _has_diffusion(call.sde))
+        self.products = by_product(call.sde) and TABLE[call.method].by_product
         self.equation = Equation(call.sde)
         self.term = ProductEquation(call.sde, self.noise).term() if self.products else self.equation.term(self.noise)
         self.ts = call.ts.detach().double().tolist()
@@ -130,7 +130,3 @@ class Run:
 def direct(run: Run, extra0: Extra | None) -> tuple[Tensor, ...]:
     """The run as autograd records it."""
     return run(run.call.y0, extra0, Direct())
-
-
-def _has_diffusion(sde: Any) -> bool:
-    return hasattr(sde, "g") or hasattr(sde, "f_and_g")

@@ -12,7 +12,7 @@ from sciml.compat.torchsde.run import Run, direct
 
 def sdeint(
     sde: Any,
-    y0: Tensor,
+    y0: Any,
     ts: Any,
     bm: Any = None,
     method: str | None = None,
