@@ -1,6 +1,6 @@
 """The integrator layer: terms, methods, step control, output, solve."""
 
-from sciml.integrate.backends import AbstractBackend, TorchDiffEq
+from sciml.integrate.backends import AbstractBackend, TorchDiffEq, TorchSDE
 from sciml.integrate.compilable import CompileError
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
 from sciml.integrate.convert import to_ito, to_stratonovich
@@ -233,6 +233,7 @@ __all__ = [
     "StepDoubling",
     "ThreeEighths",
     "TorchDiffEq",
+    "TorchSDE",
     "Transition",
     "Tsit5",
     "Vern7",

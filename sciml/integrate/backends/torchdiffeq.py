@@ -1,9 +1,5 @@
-"""Other packages as methods of `solve`: to check results against them, and to time ourselves beside them.
+"""torchdiffeq as a method of `solve`."""
 
-A backend is handed the whole problem; nothing of ours takes a step.
-"""
-
-import abc
 import math
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,35 +7,17 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sciml.integrate.clock import Clock
+from sciml.integrate.backends.base import OURS, AbstractBackend, all_times, check_times, picked
 from sciml.integrate.control import PID, Fixed
-from sciml.integrate.flat import Flat, first_leaf, leaves_of, restore
+from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient.captured import captured_by
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
 from sciml.integrate.terms import ODE
-from sciml.integrate.wanted import wanted_times
 
 _ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 _ON_A_GRID = ("euler", "midpoint", "heun2", "heun3", "rk4")
 _SETTABLE = ("rtol", "atol", "safety", "factor_min", "factor_max", "dt0", "dt_max", "compact")
-_OURS = "Use a method of ours for that."
-
-
-class AbstractBackend(abc.ABC):
-    """Solves a whole problem. Subclasses are final."""
-
-    has_error: bool
-    """Whether step sizes can be controlled."""
-
-    @abc.abstractmethod
-    def solve(self, problem: Problem) -> Solution:
-        """The solution, as `solve` gives it.
-
-        Raises:
-            TypeError, ValueError: for what the package cannot do, by name.
-            SolveError: if it gives up.
-        """
 
 
 @final
@@ -72,7 +50,7 @@ class TorchDiffEq(AbstractBackend):
         import torchdiffeq
 
         _check(problem)
-        times, places = _times(problem)
+        times, places = all_times(problem)
         options = self._options(problem)
         field, y0, run = _Counted(problem.term.f, self.has_error), problem.y0, torchdiffeq.odeint  # type: ignore[attr-defined]
         if self.adjoint:
@@ -83,7 +61,7 @@ class TorchDiffEq(AbstractBackend):
         except AssertionError as error:
             raise SolveError(f"torchdiffeq gave up: {error}. Take smaller steps, or a method of ours.") from error
         leaves: tuple[Tensor, ...] = (states,) if isinstance(y0, Tensor) else tuple(states)
-        ts, ys = _picked(problem, leaves, places)
+        ts, ys = picked(problem, leaves, places)
         rows = torch.stack([torch.isfinite(leaf[-1].detach()).flatten(1).all(dim=1) for leaf in leaves]).all(dim=0)
         stats = field.stats(len(rows), rows.device)
         problem.stopped = stats.attempts, times[-1].detach().expand(len(rows))
@@ -102,7 +80,7 @@ class TorchDiffEq(AbstractBackend):
             }
         if not isinstance(control, PID):
             wanted = "PID(..., per_sample=False)" if self.has_error else "Fixed(...)"
-            raise TypeError(f"{self.method} of torchdiffeq takes {wanted}, got {type(control).__name__}. {_OURS}")
+            raise TypeError(f"{self.method} of torchdiffeq takes {wanted}, got {type(control).__name__}. {OURS}")
         default = PID(per_sample=False)
         names = [name for name in PID.__dataclass_fields__ if name not in _SETTABLE]
         other = [name for name in names if getattr(control, name) is not getattr(default, name)]
@@ -110,7 +88,7 @@ class TorchDiffEq(AbstractBackend):
         if other:
             raise ValueError(
                 f"torchdiffeq takes joint steps by a plain controller, got values of {', '.join(other)} that it has "
-                f"not. Pass PID(rtol, atol, per_sample=False). {_OURS}"
+                f"not. Pass PID(rtol, atol, per_sample=False). {OURS}"
             )
         options: dict[str, Any] = {"safety": control.safety, "max_num_steps": problem.max_steps}
         options |= {"ifactor": control.factor_max, "dfactor": control.factor_min, "max_step": control.dt_max}
@@ -157,45 +135,7 @@ def _check(problem: Problem) -> None:
     if not isinstance(problem.term, ODE):
         name = type(problem.term).__name__
         raise TypeError(f"torchdiffeq solves ODE(f) terms, got {name}. Write the right-hand side as one function.")
-    save = problem.save
-    for name, given in (("every", save.every is not None), ("dense", save.dense), ("fn", save.fn is not None)):
-        if given:
-            raise ValueError(f"torchdiffeq keeps t0, t1 and ts only, got SaveAt({name}=...). {_OURS}")
-    times = {"t0": (problem.t0, 0), "t1": (problem.t1, 0), "save.ts": (save.ts, 1)}
-    for name, (t, limit) in times.items():
-        if isinstance(t, Tensor) and t.ndim > limit:
-            raise ValueError(f"torchdiffeq needs times that the batch shares, got `{name}` per sample. {_OURS}")
-
-
-def _times(problem: Problem) -> tuple[Tensor, dict[str, Any]]:
-    """All times in order and once each, and where among them those are that are kept."""
-    device = first_leaf(problem.y0).device
-    t0, t1 = (torch.as_tensor(t, dtype=torch.float64, device=device) for t in (problem.t0, problem.t1))
-    if not (bool(torch.isfinite(t0 - t1)) and bool(t0 != t1)):
-        raise ValueError(f"`t0` and `t1` must be finite and differ, got t0={float(t0)}, t1={float(t1)}.")
-    clock = Clock((), len(first_leaf(problem.y0)), None, 1.0 if bool(t1 > t0) else -1.0)
-    tau0, tau1, save = clock.turned(t0), clock.turned(t1), problem.save
-    tau = tau0.new_zeros(0) if save.ts is None else wanted_times(save.ts.to(device), clock, tau0, tau1)
-    values = tau.detach()
-    fresh = torch.diff(values, prepend=tau0.detach()[None]) > 0
-    times = torch.cat([tau0[None], tau[fresh & (values < tau1.detach())], tau1[None]])
-    places: dict[str, Any] = {"t0": 0} if save.t0 else {}
-    if save.t1:
-        places["t1"] = len(times) - 1
-    if save.ts is not None:
-        places["ts"] = torch.searchsorted(times.detach(), values)
-    return clock.turned(times), places
-
-
-def _picked(problem: Problem, leaves: tuple[Tensor, ...], places: dict[str, Any]) -> tuple[Any, Any]:
-    """Times and states in the layout of `solve`; each leaf is (time, batch, *state)."""
-    ts: dict[str, Any] = {}
-    ys: dict[str, Any] = {}
-    for name, place in places.items():
-        parts = tuple(leaf[place] if isinstance(place, int) else leaf[place].movedim(0, 1) for leaf in leaves)
-        ts[name] = {"t0": problem.t0, "t1": problem.t1, "ts": problem.save.ts}[name]
-        ys[name] = restore(parts[0] if isinstance(problem.y0, Tensor) else parts, problem.structure)
-    return (ts, ys) if len(ys) > 1 else (*ts.values(), *ys.values())  # type: ignore[return-value]
+    check_times("torchdiffeq", problem)
 
 
 def _root_mean_square(parts: Any) -> Tensor:
