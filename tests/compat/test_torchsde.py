@@ -148,7 +148,6 @@ def test_adaptive_steps_on_our_own_brownian_motion_come_near(name):
 def test_smallest_adaptive_step_warns():
     sde = Equation("diagonal", "stratonovich")
     options: Any = {
-        "bm": brownian("diagonal"),
         "adaptive": True,
         "dt": STEP,
         "dt_min": 0.05,
