@@ -2,7 +2,9 @@
 
 import copy
 import math
+import sys
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torchsde as theirs
 from torch import nn
 
 from sciml.compat import torchsde as ours
+from sciml.compat.torchsde.pieces import Pieces
 
 ROWS, SIZE, NOISE = 5, 3, 2
 ITO, STRATONOVICH = ("euler", "milstein", "srk"), ("euler_heun", "heun", "midpoint", "milstein", "reversible_heun")
@@ -84,7 +87,7 @@ def test_values_and_gradients_on_their_brownian_motion(name, sense, noise):
 @pytest.mark.parametrize(("noise", "sense"), [("diagonal", "ito"), ("scalar", "stratonovich")])
 def test_milstein_without_derivatives_is_near(noise, sense):
     sde, bm = Equation(noise, sense), brownian(noise)
-    options = {"bm": bm, "method": "milstein", "dt": 0.005, "options": {"grad_free": True}}
+    options: Any = {"bm": bm, "method": "milstein", "dt": 0.005, "options": {"grad_free": True}}
     with torch.no_grad():
         both = [package.sdeint(sde, start(), TS, **options) for package in (theirs, ours)]
     torch.testing.assert_close(*both, rtol=5e-3, atol=5e-3)
@@ -94,7 +97,7 @@ def test_milstein_without_derivatives_is_near(noise, sense):
 def test_divergence_from_the_prior(noise):
     sde = Equation(noise, "stratonovich")
     bm = brownian(noise, (1,) if noise == "diagonal" else ())
-    options = {"bm": bm, "method": "heun", "dt": STEP, "logqp": True, "names": {"drift": "h", "prior_drift": "f"}}
+    options: Any = {"bm": bm, "method": "heun", "dt": STEP, "logqp": True, "names": {"drift": "h", "prior_drift": "f"}}
     both = [package.sdeint(sde, start(), TS, **options) for package in (theirs, ours)]
     torch.testing.assert_close(*both, rtol=1e-9, atol=1e-9)
     assert both[1][1].shape == (3, ROWS)
@@ -111,7 +114,7 @@ def test_divergence_stays_finite_where_the_diffusion_is_zero():
 def test_what_the_solver_carries(noise):
     sde, bm, results = Equation(noise, "stratonovich"), brownian(noise), []
     for package in (theirs, ours):
-        options = {"bm": bm, "method": "reversible_heun", "dt": STEP, "extra": True}
+        options: Any = {"bm": bm, "method": "reversible_heun", "dt": STEP, "extra": True}
         ys, extra = package.sdeint(sde, start(), [0.0, 0.5], **options)
         more, _ = package.sdeint(sde, ys[-1], [0.5, 1.0], extra_solver_state=extra, **options)
         results.append((ys, extra, more))
@@ -122,7 +125,7 @@ def test_what_the_solver_carries(noise):
 @pytest.mark.parametrize("name", ["heun", "reversible_heun"])
 def test_adaptive_steps_are_theirs(name):
     sde = Equation("diagonal", "stratonovich")
-    options = {"method": name, "dt": 0.05, "adaptive": True, "rtol": 1e-2, "atol": 1e-2}
+    options: Any = {"method": name, "dt": 0.05, "adaptive": True, "rtol": 1e-2, "atol": 1e-2}
     bm = theirs.BrownianInterval(0.0, 1.0, (ROWS, SIZE), entropy=3, tol=1e-9, halfway_tree=True)
     results = []
     for package in (theirs, ours):
@@ -144,10 +147,16 @@ def test_adaptive_steps_on_our_own_brownian_motion_come_near(name):
 
 def test_smallest_adaptive_step_warns():
     sde = Equation("diagonal", "stratonovich")
-    options = {"bm": brownian("diagonal"), "adaptive": True, "dt": STEP, "dt_min": 0.05, "rtol": 1e-6, "atol": 1e-6}
+    options: Any = {
+        "adaptive": True,
+        "dt": STEP,
+        "dt_min": 0.05,
+        "rtol": 1e-6,
+        "atol": 1e-6,
+    }
     for package in (theirs, ours):
         with pytest.warns(UserWarning, match="minimum allowed step size|dt_min=0.05 is reached"):
-            package.sdeint(sde, start(), TS, method="heun", **options)
+            package.sdeint(sde, start(), TS, bm=brownian("diagonal"), method="heun", **options)
 
 
 def test_functions_that_give_products():
@@ -169,7 +178,7 @@ def test_functions_that_give_products():
             return torch.bmm(y.unsqueeze(-1) * torch.ones(NOISE), v.unsqueeze(-1)).squeeze(-1)
 
     bm, product = brownian("general"), Product()
-    options = {"bm": bm, "method": "euler", "dt": STEP}
+    options: Any = {"bm": bm, "method": "euler", "dt": STEP}
     results = [ours.sdeint(sde, start(), TS, **options) for sde in (product, Both(), Separate())]
     results.append(theirs.sdeint(product, start(), TS, **options))
     for result in results[1:]:
@@ -207,14 +216,14 @@ def test_defaults(dtype):
     # 0.3 in float32 is more than 6 steps of 0.05, and not meant so: one draw for each of 6 steps.
     bm = ours.BrownianInterval(0.0, torch.tensor(0.3, dtype=dtype), (ROWS, NOISE), dtype=dtype)
     ours.sdeint(sde, start().detach().to(dtype), torch.tensor([0.0, 0.3], dtype=dtype), bm=bm, dt=0.05)
-    assert len(bm.path.times) == 7
+    assert isinstance(bm.path, Pieces) and len(bm.path.times) == 7
 
 
 @pytest.mark.parametrize(("name", "sense", "noise"), ADJOINT_CASES)
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_adjoint_gives_the_gradients_of_the_steps(name, sense, noise, adaptive):
     sde, bm, results = Equation(noise, sense), brownian(noise, package=ours), []
-    options = {"bm": bm, "method": name, "dt": 0.05, "adaptive": adaptive, "rtol": 1e-2, "atol": 1e-2}
+    options: Any = {"bm": bm, "method": name, "dt": 0.05, "adaptive": adaptive, "rtol": 1e-2, "atol": 1e-2}
     for solve in (ours.sdeint, ours.sdeint_adjoint):
         y0 = start()
         ys = solve(sde, y0, TS, **options)
@@ -235,7 +244,7 @@ def test_adjoint_of_what_the_solver_carries_and_of_the_ratio():
     results = []
     for solve in (ours.sdeint, ours.sdeint_adjoint):
         y0 = start()
-        options = {"bm": bm, "method": "reversible_heun", "dt": STEP, "extra": True}
+        options: Any = {"bm": bm, "method": "reversible_heun", "dt": STEP, "extra": True}
         ys, extra = solve(sde, y0, [0.0, 0.5], **options)
         ys, (f, _, z) = solve(sde, ys[-1], [0.5, 1.0], extra_solver_state=extra, **options)
         loss = ys.square().sum() + f.sum() + z.square().sum()
@@ -280,7 +289,7 @@ def test_adjoint_parameters():
         assert not ours.sdeint_adjoint(sde, start(), TS, bm=bm, dt=0.1).requires_grad
 
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, Any] = {
     "y0": ({"y0": 1.0}, ValueError, "`y0` must be a tensor of shape .*got a float"),
     "y0 shape": ({"y0": torch.ones(3)}, ValueError, r"got shape \(3,\)"),
     "ts kind": ({"ts": "01"}, ValueError, "`ts` must be a 1-D tensor or a list"),
@@ -300,7 +309,7 @@ ARGUMENTS = {
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_refused_with_their_kind_of_error(name):
     options, kind, message = ARGUMENTS[name]
-    options = {"y0": start(), "ts": TS, "dt": STEP, **options}
+    options: Any = {"y0": start(), "ts": TS, "dt": STEP, **options}
     for package in (theirs, ours):
         bm = options.get("bm")
         if isinstance(bm, tuple):
@@ -312,9 +321,9 @@ def test_refused_with_their_kind_of_error(name):
             package.sdeint(Equation("diagonal", "stratonovich"), **{**options, "bm": bm})
 
 
-def without(*names, **changed):
+def without(*names, **changed) -> Any:
     """An equation with other attributes."""
-    sde = type("Odd", (), {"f": staticmethod(lambda t, y: y), "g": staticmethod(lambda t, y: y)})
+    sde: Any = type("Odd", (), {"f": staticmethod(lambda t, y: y), "g": staticmethod(lambda t, y: y)})
     sde.noise_type, sde.sde_type = "diagonal", "ito"
     for name in names:
         delattr(sde, name)
@@ -323,7 +332,7 @@ def without(*names, **changed):
     return sde()
 
 
-EQUATIONS = {
+EQUATIONS: dict[str, Any] = {
     "no noise type": (without("noise_type"), "must have the attribute `noise_type`"),
     "no sde type": (without("sde_type"), "must have the attribute `sde_type`"),
     "noise type": (without(noise_type="odd"), "`noise_type` must be one of"),
@@ -354,7 +363,7 @@ def test_odd_equations_are_refused(name):
             package.sdeint(sde, start().detach(), TS, method="milstein", dt=0.1)
 
 
-ADJOINTS = {
+ADJOINTS: dict[str, Any] = {
     "no module": ({}, "ito", "diagonal", ValueError, "`adjoint_params` must be given"),
     "srk": ({"adjoint_method": "srk"}, "ito", "diagonal", ValueError, "cannot be the method of an adjoint"),
     "general": ({"adjoint_method": "milstein"}, "ito", "additive", ValueError, "is for noise that is"),
@@ -382,7 +391,7 @@ ADJOINTS = {
 @pytest.mark.parametrize("name", ADJOINTS)
 def test_adjoint_is_refused_with_their_kind_of_error(name):
     options, sense, noise, kind, message = ADJOINTS[name]
-    options = {"method": "euler" if sense == "ito" else "heun", **options}
+    options: Any = {"method": "euler" if sense == "ito" else "heun", **options}
     for package in (theirs, ours):
         sde = Equation(noise, sense) if name != "no module" else without()
         with pytest.raises(kind, match=message if package is ours else None):
@@ -417,7 +426,7 @@ def test_base_classes_and_words():
     for words in ("METHODS", "NOISE_TYPES", "SDE_TYPES", "LEVY_AREA_APPROXIMATIONS", "METHOD_OPTIONS"):
         own, other = (getattr(package.settings, words) for package in (ours, theirs))
         assert own.all() == other.all() and str(own) == str(other) and own.all()[0] in own and "odd" not in own
-    assert set(vars(theirs.types)) - set(dir(ours.types)) <= {"Tuple", "Dict", "annotations"}
+    assert set(vars(sys.modules["torchsde.types"])) - set(dir(ours.types)) <= {"Tuple", "Dict", "annotations"}
     public = {name for name in vars(theirs) if not name.startswith("_")}
     assert public <= set(dir(ours))
 

@@ -1,5 +1,7 @@
 """torchsde as a method of `solve`: on one Brownian path it takes the steps that our methods take."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -150,7 +152,7 @@ def test_log_ode_and_adaptive_steps_come_near_to_ours():
     assert int(adaptive.stats.attempts[0]) > 8
 
 
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "per-sample steps": ("heun", True, {"control": PID()}, ValueError, "values of per_sample"),
     "clip": ("heun", True, {"control": Clip(PID(per_sample=False), stops=torch.tensor([0.5]))}, TypeError, "got Clip"),
     "tensors": (
@@ -187,8 +189,8 @@ def test_more_is_refused_by_name():
     with pytest.raises(ValueError, match="must be one of euler"):
         TorchSDE("dopri5")
     path = BrownianMotion.on_grid(Key.rows(0, 1), (2,), [0.0, 1.0])
-    like = {"structure": DiagonalNoise(), "sense": Ito()}
-    one = {"control": Fixed(n=1)}
+    like: Any = {"structure": DiagonalNoise(), "sense": Ito()}
+    one: Any = {"control": Fixed(n=1)}
     with pytest.raises(TypeError, match=r"got ODE\."):
         solve(ODE(lambda t, y: y), TorchSDE(), torch.ones(1, 2), 0.0, 1.0, **one)
     linear = SemiLinear(-torch.ones(2), lambda t, y: y)
