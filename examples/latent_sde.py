@@ -88,7 +88,7 @@ def model_for(steps: int) -> LatentSDE:
 
 
 def fit(model: LatentSDE, data: SeriesBatch, updates: int) -> None:
-    """Adam on the evidence bound for a quarter of the updates, its divergences phased in; then on the weighted bound."""
+    """Adam on the evidence bound, its divergences phased in, for a quarter of the updates; then on the weighted bound."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates, pct_start=0.1)
     for step in range(updates):
