@@ -88,7 +88,7 @@ def model_for(steps: int) -> LatentSDE:
 
 
 def fit(model: LatentSDE, data: SeriesBatch, updates: int) -> None:
-    """Adam on the evidence bound, its divergences phased in, for a quarter of the updates; then on the weighted bound."""
+    """Adam: a quarter of the updates on the evidence bound, its divergences phased in, the rest on the weighted one."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates, pct_start=0.1)
     for step in range(updates):
