@@ -1,7 +1,7 @@
 """Latent SDE on noisy Ornstein-Uhlenbeck data of known parameters: what it recovers, and its bound beside the exact
 likelihood.
 
-    python benchmarks/latent_sde/run.py [--seeds N] [--steps N] [--out FILE]
+    python benchmarks/latent_sde/run.py [--seeds N] [--steps N] [--train-samples N] [--out FILE]
 
 z is what is observed but for noise (the decoder is the identity), so that drift and diffusion can be compared with the
 true ones. Else nothing is told: the drift is a network; the diffusion (a constant), the law at first and the noise are
