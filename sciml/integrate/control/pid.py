@@ -43,7 +43,8 @@ class PID(AbstractControl):
             take joint steps; `t0` and `t1` must be equal within a group.
         p, i, d: gains of the controller; (0, 1, 0) is the classical one, (0.3, 0.4, 0) suits mildly stiff problems.
         safety: part of the step size the error estimate allows that is taken, [1].
-        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1].
+        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1]. For SDE
+            terms the default of `factor_max` is 1.5, since an error estimate of random size is near 0 now and then.
         dt0: first step size, [time]; by default chosen from the field at `t0`.
         dt_min: fail below this step size, [time].
         dt_max: take no larger steps, [time].
