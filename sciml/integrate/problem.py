@@ -43,6 +43,8 @@ from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_grid import WholeGrid
 from sciml.integrate.whole_loop import WholeLoop
 
+_GROWTH = 1.5
+"""Most that steps grow by where there is noise, unless `factor_max` is given."""
 _WATCHED = 4
 """Evaluations of an eager solve in which a field is watched for writing where it must not."""
 
@@ -212,8 +214,8 @@ class Problem:
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
         marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
-        if isinstance(self.term, SDE) and pid.compact:  # a path has all rows, always
-            pid = replace(pid, compact=False)
+        if isinstance(self.term, SDE):
+            pid = of_noise(pid)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
         return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0
@@ -354,6 +356,17 @@ class Problem:
             y = map_leaves(lambda leaf, j=j: leaf[:, j], states)
             columns.append(self._viewed(beside(ts[..., j].to(self.device), first_leaf(y)), y))
         return tree_map(lambda *leaves: torch.stack(leaves, dim=1), *columns)
+
+
+def of_noise(pid: PID) -> PID:
+    """The controller for a term with noise.
+
+    An error estimate that is a random number is near 0 now and then, whatever the error. Were the next step ten times
+    as long, it would be too long, and accepted now and then by the same chance: few samples would have most of the
+    error.
+    """
+    factor_max = _GROWTH if pid.factor_max == PID.factor_max else pid.factor_max
+    return replace(pid, factor_max=factor_max, compact=False)  # a path has all rows, always
 
 
 def _reached(times: Times, step: Tensor) -> Tensor:

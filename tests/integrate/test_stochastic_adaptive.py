@@ -97,7 +97,7 @@ FALLING = [
     (Milstein(), Ito(), 1.0, True, (0.02, 0.006, 0.002)),
     (SRI2(), Ito(), 1.5, True, (5e-3, 1e-3, 2e-4)),
     (StepDoubling(Milstein()), Ito(), 1.0, True, (5e-3, 1e-3, 2e-4)),
-    (StepDoubling(EulerMaruyama()), Ito(), 0.5, True, (0.03, 0.01, 0.003)),
+    (StepDoubling(EulerMaruyama()), Ito(), 1.0, False, (3e-3, 1e-3, 3e-4)),
     (ShARK(), Ito(), 1.5, False, (0.01, 0.003, 0.001)),
     (SRA1(), Ito(), 1.5, False, (0.01, 0.003, 0.001)),
     (StepDoubling(Heun()), Ito(), 1.0, False, (3e-3, 1e-3, 3e-4)),
@@ -108,7 +108,7 @@ FALLING = [
 @pytest.mark.parametrize(("method", "sense", "order", "grows", "tolerances"), FALLING, ids=lambda x: repr(x)[:40])
 def test_strong_errors_fall_with_the_tolerance_at_the_claimed_order(method, sense, order, grows, tolerances):
     """At least: root mean square errors of ten groups, over the mean number of steps that a tolerance asks for."""
-    rows, groups = 400, 10
+    rows, groups = 300, 10
     path = BrownianMotion.over(Key.rows(5, rows), (1,), 0.0, 1.0, intervals=256, depth=8, levy=SpaceTime())
     if grows:
         term, truth = growth(path, sense), exact_growth(path, sense)
@@ -128,9 +128,7 @@ def test_strong_errors_fall_with_the_tolerance_at_the_claimed_order(method, sens
     assert bool((rms.diff() < 0).all()) and slope > order - 0.25
 
 
-@pytest.mark.parametrize(
-    ("method", "sense"), [(EulerMaruyama(), Ito()), (Milstein(), Ito()), (StochasticHeun(), Stratonovich())], ids=repr
-)
+@pytest.mark.parametrize(("method", "sense"), [(Milstein(), Ito()), (StochasticHeun(), Stratonovich())], ids=repr)
 def test_doubling_estimates_the_error_of_its_result(method, sense):
     """Of one step in the mean square: W over the halves and the whole is of one path."""
     rows, h = 4000, 0.05
@@ -164,8 +162,24 @@ def test_doubling_refuses_what_it_does_not_double():
     path = BrownianMotion.over(Key.rows(1, 3), (1,), 0.0, 1.0)
     with pytest.raises(TypeError, match="Heun is an explicit method and steps ODE|StepDoubling is an explicit method"):
         solve(growth(path, Stratonovich()), StepDoubling(Heun()), torch.ones(3, 1), 0.0, 1.0)
+    with pytest.raises(
+        TypeError, match="adaptive steps in the sense of Ito need .*EulerMaruyama of order 0.5.*Milstein"
+    ):
+        solve(growth(path, Ito()), StepDoubling(EulerMaruyama()), torch.ones(3, 1), 0.0, 1.0)
     with pytest.raises(TypeError, match="EulerMaruyama integrates in the sense of Ito"):
         solve(growth(path, Stratonovich()), StepDoubling(EulerMaruyama()), torch.ones(3, 1), 0.0, 1.0)
+
+
+def test_steps_grow_slowly_where_errors_are_random():
+    """Ten times as long a step after an estimate that happens to be small leaves few samples with most of the error."""
+    rows = 64
+    path = BrownianMotion.over(Key.rows(5, rows), (1,), 0.0, 1.0, intervals=64, depth=10, levy=SpaceTime())
+    term, exact, errors = growth(path, Ito()), exact_growth(path, Ito()), []
+    for control in (PID(rtol=1e-3, atol=1e-3), PID(rtol=1e-3, atol=1e-3, factor_max=9.9)):
+        made = solve(term, SRI2(), torch.ones(rows, 1), 0.0, 1.0, control=control)
+        errors.append(float((made.ys - exact).square().mean().sqrt()))
+    print(f"\nerrors {errors}")
+    assert errors[0] < 0.7 * errors[1]
 
 
 # The law of the end
@@ -232,7 +246,7 @@ def ends(path: Any, rows: int) -> tuple[Tensor, Tensor]:
     return made.ys[:, 1], made.stats.attempts - made.stats.steps
 
 
-@pytest.mark.parametrize("rows", [4000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [3000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_rejected_steps_leave_the_law_of_the_path_as_it_is(rows):
     """Large increments are rejected; drawn anew they would be smaller, and the end too narrow."""
     path = BrownianMotion.over(Key.rows(2, rows), (1,), 0.0, 1.0, intervals=16, depth=10)
@@ -245,7 +259,7 @@ def test_rejected_steps_leave_the_law_of_the_path_as_it_is(rows):
     assert stats.kstest(wrong, "norm").pvalue < 1e-6
 
 
-@pytest.mark.parametrize("rows", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [6_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_given_the_number_of_rejections_the_end_is_normal(rows):
     """H of any interval is independent of W(1), and so are steps that only H decides on."""
     path = BrownianMotion.over(Key.rows(4, rows), (1,), 0.0, 1.0, intervals=8, depth=8, levy=SpaceTime())
@@ -336,7 +350,7 @@ ROUTES: dict[str, Callable[[], Tensor]] = {
     "adaptive, in chunks": lambda: _kept(
         single_path(), PID(rtol=0.0, atol=0.1, dt0=0.25), method=ByArea(), executor=Chunks(4)
     ),
-    "doubled steps": lambda: _kept(single_path(), Fixed(n=4), method=StepDoubling(EulerMaruyama())),
+    "doubled steps": lambda: _kept(single_path(), Fixed(n=4), method=StepDoubling(Milstein())),
 }
 
 
@@ -379,7 +393,7 @@ def test_every_route_sees_one_path(route):
 @pytest.mark.parametrize(("method", "sense"), [(Milstein(False), Ito()), (LogODE(), Stratonovich())], ids=repr)
 def test_areas_of_brownian_motion_give_order_one(method, sense):
     """Areas over coarse steps are made of those between knots, and general noise has order 1 with them."""
-    rows, fine, counts = 200, 128, (4, 8, 16)
+    rows, fine, counts = 150, 128, (4, 8, 16)
     path = BrownianMotion.on_grid(Key.rows(6, rows), (2,), torch.linspace(0, 1, fine + 1), levy=Foster())
 
     def g(t: Tensor, y: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class PID(AbstractControl):
         gains: (p, i, d) of the controller. By default those of the method: (0, 1, 0), the classical one, for most, and
             (0.3, 0.4, 0) for methods that solve equations, where every rejected step is dear.
         safety: part of the step size the error estimate allows that is taken, [1].
-        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1].
+        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1]. For SDE
+            terms the default of `factor_max` is 1.5, since an error estimate of random size is near 0 now and then.
         dt0: first step size, [time]; by default chosen from the field at `t0`.
         dt_min: fail below this step size, [time].
         dt_max: take no larger steps, [time].

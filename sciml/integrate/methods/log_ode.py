@@ -26,9 +26,9 @@ from sciml.integrate.terms import SDE
 class LogODE(AbstractStochastic):
     """Strong order 1 for any noise in the sense of Stratonovich; weak order 1.
 
-    For `GeneralNoise` it takes the areas of the path, BrownianMotion(..., levy=Foster()), and per step 2 m derivatives
-    of g by forward differentiation; for all other noise it is `StochasticMidpoint`. It is `Midpoint` where g = 0. The
-    error is the difference from the first slope, of order h.
+    For `GeneralNoise` it takes the areas of the path, BrownianMotion(..., levy=Foster()), which add up over steps from
+    knot to knot, and per step 2 m derivatives of g by forward differentiation; for all other noise it is
+    `StochasticMidpoint`. It is `Midpoint` where g = 0. The error is the difference from the first slope, of order h.
 
     Source: Lyons, Caruana & Levy (2007), Differential Equations Driven by Rough Paths; Foster, Lyons & Oberhauser
     (2020), SIAM J. Numer. Anal. 58, 1393-1421, definition 4.1.

@@ -40,9 +40,9 @@ from sciml.integrate.terms import SDE
 class Milstein(AbstractStochastic):
     """Strong order 1 in either sense; weak order 1. It is `Euler` where g = 0.
 
-    `GeneralNoise` needs a path with areas, e.g. BrownianMotion(..., levy=Foster()). All other noise must commute, as it
-    says it does; for `DiagonalNoise` entry i of g must depend on entry i of y only. The error is the sum with the
-    derivatives, the difference from Euler-Maruyama: of order h.
+    `GeneralNoise` needs a path with areas, e.g. BrownianMotion(..., levy=Foster()), and steps from knot to knot, over
+    which areas add up. All other noise must commute, as it says it does; for `DiagonalNoise` entry i of g must depend
+    on entry i of y only. The error is the sum with the derivatives, the difference from Euler-Maruyama: of order h.
 
     Args:
         derivatives: take derivatives of g by forward differentiation: one, for matrices in the sense of Ito and for
