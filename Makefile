@@ -37,6 +37,7 @@ speed: setup
 	$(BIN)/python benchmarks/speed/spectral_convolution.py
 	$(BIN)/python benchmarks/speed/ode.py
 	$(BIN)/python benchmarks/speed/gradients.py
+	$(BIN)/python benchmarks/speed/sde.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

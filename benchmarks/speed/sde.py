@@ -3,7 +3,7 @@
     neural     256 x 16, drift and diffusion 16-64-16 tanh, diagonal Stratonovich noise, 100 steps, 10 outputs; heun,
                midpoint and reversible Heun, forward and gradient
     readme     the example of torchsde's README, 100 steps of Euler-Maruyama: 32 x 3, 2 Brownian motions, 20 outputs
-    adaptive   the neural SDE with adaptive steps of Heun's method, joint, rtol = atol = 1e-2
+    adaptive   the neural SDE with adaptive steps of Heun's method, joint, rtol = atol = 1e-3
     general    10 x 10 noise, 100 steps of Heun's method: 256 x 10, diffusion 10-64-100
     diffrax    the neural SDE with increments drawn beforehand, and with its VirtualBrownianTree
 
@@ -242,11 +242,11 @@ def readme_rows(rounds: int) -> list[Row]:
 def adaptive_rows(rounds: int) -> list[Row]:
     """Adaptive steps, all samples together as torchsde takes them; also per sample."""
     model, y0, seeds = Model("diagonal", "stratonovich", 16), torch.randn(256, 16), Seeds()
-    ts, control = torch.tensor([0.0, 1.0]), PID(rtol=1e-2, atol=1e-2, per_sample=False)
-    own = PID(rtol=1e-2, atol=1e-2)
+    ts, control = torch.tensor([0.0, 1.0]), PID(rtol=1e-3, atol=1e-3, per_sample=False)
+    own = PID(rtol=1e-3, atol=1e-3)
 
     def theirs(bm: Any = None) -> Tensor:
-        return torchsde.sdeint(model, y0, ts, bm, method="heun", adaptive=True, dt=0.01, rtol=1e-2, atol=1e-2)[-1]  # type: ignore[index]
+        return torchsde.sdeint(model, y0, ts, bm, method="heun", adaptive=True, dt=0.01, rtol=1e-3, atol=1e-3)[-1]  # type: ignore[index]
 
     def ours(control: PID = control, path: BrownianMotion | None = None, **options: Any) -> Any:
         path = path or BrownianMotion.over(Key.rows(seeds(), 256), (16,), 0.0, 1.0)

@@ -289,7 +289,7 @@ class BrownianMotion(AbstractPath):
             if start.w is not None:
                 w, first = w + (whole[first] - start.w), first + 1
             if first < end.interval:
-                w = w + (self._table.sums[0, end.interval] - self._table.sums[0, first]).to(w.dtype)
+                w = w + self._table.w_between(first, end.interval)
         return self._increment(w[None], None, backward=backward)
 
     def _streams(self, purpose: int) -> Streams:

@@ -12,6 +12,7 @@ from sciml.paths.levy import AbstractLevy, space_space_area
 from sciml.paths.moments import STANDARD_DEVIATIONS
 from sciml.paths.normals import Streams
 
+_FEW = 128  # intervals that are added up rather than looked up
 _AREA = 3  # purpose of a stream, after those of W, H and K
 
 
@@ -92,6 +93,12 @@ class KnotTable:
             second = (total[2] - 2 * start * total[1] + start**2 * total[0]) / width**2
             moments.append((second - first + total[0] / 6) / 2)
         return torch.stack(moments).to(self.dtype), (self.knots.take(j) - self.knots.take(i)) * ahead
+
+    def w_between(self, i: int, j: int) -> Float[Tensor, "batch channel"]:
+        """W from knot `i` to a later knot `j`; sums up to each knot are made only for who takes long ways."""
+        if "sums" in self.kept or j - i > _FEW:
+            return (self.sums[0, j] - self.sums[0, i]).to(self.dtype)
+        return self.moments[0, i:j].sum(0, dtype=torch.float64).to(self.dtype)
 
     def of_intervals(self, i: Tensor) -> Float[Tensor, "moment end batch channel"]:
         """Standardised moments of the intervals `i`, (end, batch) or (end, 1)."""
