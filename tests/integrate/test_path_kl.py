@@ -35,7 +35,7 @@ from sciml.integrate import (
 )
 from sciml.integrate.path_kl import OneMore
 from sciml.paths import BrownianMotion, SpaceTime
-from tests.contracts.test_stochastic_methods import FIELDS, STRUCTURES
+from tests.stochastic_orders import FIELDS, STRUCTURES
 
 
 def path_of(shape: tuple[int, ...], rows: int = 4, n: int = 32, **options: Any) -> BrownianMotion:

@@ -32,7 +32,7 @@ from sciml.integrate import (
     solve,
 )
 from sciml.paths import BrownianMotion, SpaceTime
-from tests.contracts.test_stochastic_methods import FIELDS, SENSES, STRUCTURES
+from tests.stochastic_orders import FIELDS, SENSES, STRUCTURES
 
 N = 256
 
