@@ -60,9 +60,9 @@ def solve(
             `Forward`. The parameters of a module are found without.
         max_steps: refuse a grid of more steps than this; give up after as many attempts.
         throw: raise if a sample fails; otherwise look at `Solution.result`.
-        compile: compile the steps (ODE terms). The first solve of a field takes some seconds; later ones of the same
-            shapes, with whatever times, tolerances and values, use the same code. What a field may contain then stands
-            in `sciml/README.md`.
+        compile: compile the steps (ODE and SDE terms). The first solve of a field takes some seconds; later ones of the
+            same shapes, with whatever times, tolerances and values, use the same code. What a field may contain then
+            stands in `sciml/README.md`.
         executor: how attempts are repeated; by default what is fastest on the device.
 
     Returns:

@@ -49,7 +49,7 @@ class WholeGrid:
         if self.recorded and any(part is not None and part.requires_grad for part in given or ()):
             return None
         if given is not None and steps == 1:  # an axis of length 1 would be other code
-            given = map_increment(lambda part: part.expand(2, *part.shape[1:]), given)
+            given = map_increment(lambda part: part.expand(2, *part.shape[1:]).clone(), given)
         if given is not None and given.h is not None:  # nor may W and its areas share memory
             given = map_increment(torch.clone, given)
         grid = torch.tensor(self.times, dtype=torch.float64)
