@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sciml.core import State, tree_leaves, tree_map
 from sciml.core.checks import check_whole
@@ -71,19 +71,19 @@ class Hybrid:
         at_most, probes: of all events; see `Event`.
 
     Raises:
-        TypeError: if `fields` or `transitions` are no list or tuple, a field cannot be called, or a transition is none.
+        TypeError: if `fields` or `transitions` are no sequence, a field cannot be called, or a transition is none.
         ValueError: without a field, for a transition between modes that do not exist, or for `at_most`, `probes` that
             an `Event` would not take.
     """
 
-    fields: Sequence[Any]
-    transitions: Sequence[Any]  # both checked below, so that a mistake is answered in words
+    fields: Any
+    transitions: Any  # both checked below, so that a mistake is answered in words
     at_most: int = 10_000
     probes: int = 3
 
     def __post_init__(self) -> None:
         for name, values in (("fields", self.fields), ("transitions", self.transitions)):
-            if not isinstance(values, list | tuple):
+            if isinstance(values, str) or not isinstance(values, Sequence | nn.ModuleList):
                 raise TypeError(f"`{name}` must be a list or a tuple, got {kind_of(values)}. Write [...] around it.")
         if len(self.fields) == 0:
             raise ValueError("`fields` must have one field per mode, got none. Give e.g. [off, on].")
@@ -183,6 +183,8 @@ def _parts(state: Any) -> tuple[Tensor, Any]:
 
 def _checked_slope(k: int, slope: Any, y: Any) -> Any:
     """The slope of mode k, if it can stand beside those of the others."""
+    if torch.compiler.is_compiling():
+        return slope
     try:
         fits = tree_map(lambda leaf, given: isinstance(given, Tensor) and given.shape == leaf.shape, y, slope)
     except ValueError:  # of another structure

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sciml.integrate import ODE, PID, Hybrid, SaveAt, Solution, Transition, Tsit5, solve
 
@@ -183,6 +183,21 @@ def test_states_that_are_none(state: Any, error: type[Exception], match: str) ->
     system = thermostat()
     with pytest.raises(error, match=match):
         solve(system.term, Tsit5(), state, 0.0, 1.0, event=system.events)
+
+
+def test_fields_may_be_modules() -> None:
+    class Decay(nn.Module):
+        def __init__(self, rate: float) -> None:
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(rate))
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return -self.rate * y
+
+    fields = nn.ModuleList([Decay(1.0), Decay(2.0)])
+    half = Transition(0, 1, lambda t, y: y[:, 0] - 0.5, direction=-1)
+    solution = run(Hybrid(fields, (half,)), torch.ones(1, 1), 1.0)
+    assert float(solution.ys["y"].detach()) == pytest.approx(0.5 * math.exp(-2 * (1 - math.log(2))), abs=1e-9)
 
 
 @pytest.mark.parametrize("field", [lambda t, y: y[:, :1], lambda t, y: {"x": y}, lambda t, y: 1.0])
