@@ -49,20 +49,20 @@ class FlatField:
 
     def _watched(self, t: Tensor, y: Flat) -> Flat:
         """f(t, y), or an error if this evaluation changed the state or the slope before it."""
-        versions = _versions(y)
+        before = versions(y)
         slope = self._slope(t, y)
-        if _versions(y) != versions:
+        if versions(y) != before:
             raise ValueError(
                 "the field must leave the state as it is, but it changed `y` in place. Compute dy/dt in new tensors, "
                 "e.g. y * 2 instead of y.mul_(2)."
             )
-        if self._before is not None and _versions(self._before[0]) != self._before[1]:
+        if self._before is not None and versions(self._before[0]) != self._before[1]:
             raise ValueError(
                 "the field must return new tensors, for all slopes of a step are kept, but it wrote into the one it "
                 "returned before. Do not use out= or a buffer again, or return buffer.clone()."
             )
         self.watched -= 1
-        self._before = (slope, _versions(slope)) if self.watched else None
+        self._before = (slope, versions(slope)) if self.watched else None
         return slope
 
     def _slope(self, t: Tensor, y: Flat) -> Flat:
@@ -119,7 +119,7 @@ def check_dtypes(f: Field, y: Flat, error: RuntimeError) -> None:
         ) from error
 
 
-def _versions(y: Flat) -> tuple[int, ...]:
+def versions(y: Flat) -> tuple[int, ...]:
     """How often each tensor was changed in place."""
     return tuple(-1 if leaf.is_inference() else leaf._version for leaf in leaves_of(y))
 

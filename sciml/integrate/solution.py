@@ -26,11 +26,25 @@ class Result(enum.IntEnum):
     TOO_MANY_EVENTS = 10
     EVENT_NOT_FINITE = 11
     EVENT_AT_START = 12
+    JUMP_NOT_FINITE = 13
 
     @property
     def text(self) -> str:
-        """The reason in words, with what to try."""
-        return _TEXTS[self]
+        """The reason in words, with what to try, whatever the method."""
+        return "; ".join([_TEXTS[self], *(texts[self] for texts in (_IF_EXPLICIT, _IF_IMPLICIT) if self in texts)])
+
+    def text_for(self, *, implicit: bool, fixed: bool) -> str:
+        """The same for a method.
+
+        Args:
+            implicit: whether it solves equations with the Jacobian of the field.
+            fixed: whether its steps were given; with error control, steps of an explicit method that are too large for
+                a stiff problem are rejected, and not what makes a state infinite.
+        """
+        if implicit:
+            return "; ".join([_TEXTS[self], *([_IF_IMPLICIT[self]] if self in _IF_IMPLICIT else [])])
+        stiff = self in _IF_EXPLICIT and (fixed or self != Result.NON_FINITE)
+        return "; ".join([_TEXTS[self], *([_IF_EXPLICIT[self]] if stiff else [])])
 
 
 _TEXTS = {
@@ -41,13 +55,10 @@ _TEXTS = {
     ),
     Result.STEP_TOO_SMALL: (
         "the step size fell below what the time can resolve, or below dt_min: the solution probably has a singularity, "
-        "the field is discontinuous there (name the times in Clip(jumps=...)), the tolerance is below the rounding "
-        "of this precision, or an explicit method was given a very stiff problem (take e.g. Kvaerno5())"
+        "the field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
+        "of this precision"
     ),
-    Result.MAX_STEPS: (
-        "max_steps attempts were made before t1: raise max_steps or loosen the tolerances. If an explicit method takes "
-        "steps far smaller than the solution changes, the problem is stiff: take an implicit one, e.g. Kvaerno5()"
-    ),
+    Result.MAX_STEPS: "max_steps attempts were made before t1: raise max_steps or loosen the tolerances",
     Result.NOT_REVERSIBLE: (
         "taking the steps back did not return to y0, so gradients would be wrong: the problem forgets its past faster "
         "than rounding allows (take gradient=Checkpoint()), or the steps are too large (take smaller ones)"
@@ -58,18 +69,43 @@ _TEXTS = {
         "times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
     ),
     Result.TOO_MANY_EVENTS: (
-        "an event came more often than `at_most`, or again and again at one time, as where a ball comes to rest: raise "
-        "`at_most`, end the sample or change its mode before (a terminal event at a small speed), or let `jump` leave "
-        "the zero of `fn`"
+        "an event came more often than its `at_most`, or again and again at one time, as where a ball comes to rest: "
+        "raise `at_most`, end the sample or change its mode before (a terminal event at a small speed), or let `jump` "
+        "leave the zero of `fn`"
     ),
     Result.EVENT_NOT_FINITE: (
-        "the function of an event became NaN: make it finite also where a step may reach beyond the event, or take "
-        "smaller steps by PID(dt_max=...)"
+        "`fn` of an event became NaN: make it finite also where a step may reach beyond the event, or take smaller "
+        "steps by PID(dt_max=...)"
     ),
     Result.EVENT_AT_START: (
         "a boolean event held at t0 already, and could only fire after it had ended: begin before it, leave the sample "
         "out, or give a real function, which may be on either side at t0"
     ),
+    Result.JUMP_NOT_FINITE: (
+        "`jump` of an event gave a state that is NaN or infinite: make it finite for every state in which `fn` is zero"
+    ),
+}
+
+_IF_EXPLICIT = {
+    Result.NON_FINITE: (
+        "if the problem is stiff, an explicit method is unstable with steps beyond its fastest decay: take a smaller "
+        "dt, or an implicit method, e.g. Rodas5P() or Kvaerno5()"
+    ),
+    Result.STEP_TOO_SMALL: (
+        "if the problem is very stiff, an explicit method needs such steps: take an implicit one, e.g. Kvaerno5()"
+    ),
+    Result.MAX_STEPS: (
+        "if an explicit method takes steps far smaller than the solution changes, the problem is stiff: take an "
+        "implicit one, e.g. Rodas5P() or Kvaerno5()"
+    ),
+}
+_IF_IMPLICIT = {
+    reason: (
+        "if an implicit method takes steps far smaller than the solution changes, its Jacobian is probably not that of "
+        "the field, which is cut off from the gradient (detach(), no_grad(), item()) or not smooth, or the tolerances "
+        "are too tight"
+    )
+    for reason in (Result.STEP_TOO_SMALL, Result.MAX_STEPS)
 }
 
 
@@ -129,11 +165,14 @@ class Solution:
     def __call__(self, t: float | Tensor) -> Any:
         """The state at any time between t0 and t1, by the dense output of the method.
 
+        A sample is NaN behind the time at which an event ended it, or where it failed: others may go on, so that this
+        is no error.
+
         Args:
             t: [time]: a number or 0-D for (batch, *state); (time,) or (batch, time) for (batch, time, *state).
 
         Raises:
-            ValueError: without `SaveAt(dense=True)`, or for a time outside what was solved.
+            ValueError: without `SaveAt(dense=True)`, for a time that is not between t0 and t1, or if no step was taken.
         """
         if self.dense is None:
             raise ValueError(

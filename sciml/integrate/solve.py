@@ -8,14 +8,16 @@ from torch import Tensor
 
 from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
+from sciml.integrate.compiled import CompiledMethod
 from sciml.integrate.contract import kind_of
-from sciml.integrate.control import PID, AbstractControl
+from sciml.integrate.control import PID, AbstractControl, Fixed
 from sciml.integrate.events.event import Event, checked_events
+from sciml.integrate.events.failure import event_failure
 from sciml.integrate.events.run import solve_with_events
 from sciml.integrate.executors import AbstractExecutor, Eager
-from sciml.integrate.flat import Flat, leaves_of
+from sciml.integrate.flat import leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
-from sciml.integrate.methods.base import AbstractMethod
+from sciml.integrate.methods import AbstractMethod, AbstractRosenbrock, Reversibly, StepDoubling
 from sciml.integrate.problem import Problem
 from sciml.integrate.rescue import rescued
 from sciml.integrate.save import SaveAt
@@ -98,7 +100,7 @@ def solve(
         if not throw and solver is not method:
             solution = rescued(problem, solver.solve, solution)
     if throw and not is_mapped(solution.result) and bool((solution.result != Result.SUCCESS).any()):
-        _raise_failure(solution.result, *problem.stopped, problem.t0, problem.y0)
+        _raise_failure(problem, solution, events)
     return solution
 
 
@@ -142,12 +144,13 @@ def _check_events(gradient: Any, compile: bool, executor: Any) -> None:
         )
 
 
-def _raise_failure(result: Tensor, step: Tensor, when: Tensor, t0: float | Tensor, y0: Flat) -> None:
+def _raise_failure(problem: Problem, solution: Solution, events: tuple[Event, ...]) -> None:
+    result, (step, when) = solution.result, problem.stopped
     samples = (result != Result.SUCCESS).nonzero()[:, 0].tolist()
-    passed = (when.detach() - torch.as_tensor(t0).detach().to(when.device)).abs().tolist()
+    passed = (when.detach() - torch.as_tensor(problem.t0).detach().to(when.device)).abs().tolist()
     first = min(samples, key=lambda sample: passed[sample])
     which = f"{samples[:8]}{'...' if len(samples) > 8 else ''}"
-    if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(y0)):
+    if not all(bool(torch.isfinite(leaf[first]).all()) for leaf in leaves_of(problem.y0)):
         raise SolveError(
             f"`y0` must be finite, but that of sample {first} is not ({len(samples)} of {len(result)} samples failed: "
             f"{which}). Fill in or leave out missing values first; with throw=False the other samples are returned."
@@ -155,5 +158,23 @@ def _raise_failure(result: Tensor, step: Tensor, when: Tensor, t0: float | Tenso
     raise SolveError(
         f"{len(samples)} of {len(result)} samples failed (samples {which}); "
         f"the first is sample {first}, at or shortly before t={float(when[first]):g} (step {int(step[first])}): "
-        f"{Result(int(result[first])).text}. With throw=False the others are returned."
+        f"{_reason(problem, solution, events, first)}. With throw=False the others are returned."
     )
+
+
+def _reason(problem: Problem, solution: Solution, events: tuple[Event, ...], sample: int) -> str:
+    """Why a sample failed, in words that fit the method and the event."""
+    result, happened = Result(int(solution.result[sample])), solution.events
+    if happened is not None and (k := int(happened.failed_at[sample])) >= 0:
+        return event_failure(result, k, events[k], int(happened[k].count[sample]))
+    method = problem.method
+    if isinstance(method, AbstractBackend):
+        return result.text
+    return result.text_for(implicit=_is_implicit(method), fixed=isinstance(problem.control, Fixed))
+
+
+def _is_implicit(method: Any) -> bool:
+    """Whether steps use the Jacobian of the field."""
+    while isinstance(method, CompiledMethod | StepDoubling | Reversibly):
+        method = method.method
+    return method.iterates or isinstance(method, AbstractRosenbrock)

@@ -9,7 +9,7 @@ import torchdiffeq as theirs
 from torch import Tensor, nn
 
 from sciml.compat import torchdiffeq as ours
-from sciml.compat.torchdiffeq import fixed
+from sciml.compat.torchdiffeq import adaptive, external, fixed
 from sciml.compat.torchdiffeq.crossing import _root
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # theirs warn about their own tensors
@@ -156,6 +156,41 @@ def test_events_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     call["t"] = torch.tensor([0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="two times"):
         ours.odeint(**call, event_fn=lambda t, y: y - 0.5)
+
+
+@pytest.mark.parametrize("solver", [ours.odeint, ours.odeint_adjoint])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_event_that_no_step_meets(solver: Any, reverse: bool) -> None:
+    """Steps without an error grow tenfold, and are at the largest time at once."""
+    field = nn.Identity()
+    field.forward = lambda t, y: torch.ones_like(y)  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="`event_fn` did not change its sign up to t=-?1e\\+100.*max_step"):
+        ours.odeint_event(
+            field,
+            torch.ones(1),
+            torch.tensor(0.0),
+            event_fn=lambda t, y: (y - 1.0) ** 2 + 1.0,
+            reverse_time=reverse,
+            odeint_interface=solver,
+        )
+
+
+def test_the_search_for_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """y' = -y decays for ever, in steps that do not grow: there is a limit also where none is given."""
+    monkeypatch.setattr(adaptive, "MOST_EVENT_STEPS", 40)
+    monkeypatch.setattr(external, "_MOST_LOOKS", 40)
+    call: dict[str, Any] = dict(func=lambda t, y: -y, y0=torch.ones(1), t0=torch.tensor(0.0))
+    with pytest.raises(AssertionError, match="`event_fn` did not change its sign within max_num_steps=40 attempts"):
+        ours.odeint_event(**call, event_fn=lambda t, y: y + 1)
+    time, _ = ours.odeint_event(**call, event_fn=lambda t, y: y - 1e-4, options=dict(max_num_steps=400))
+    assert float(time) == pytest.approx(4 * math.log(10), rel=1e-4)
+    turn = lambda t, y: torch.stack([y[1], -y[0]])  # noqa: E731
+    with pytest.raises(AssertionError, match="`event_fn` did not change its sign within 40 steps of SciPy"):
+        ours.odeint_event(turn, torch.ones(2), call["t0"], event_fn=lambda t, y: y + 9, method="scipy_solver")
+    many = ours.odeint(
+        call["func"], torch.ones(1), torch.tensor([0.0, 60.0])
+    )  # where there is none, nothing is limited
+    assert float(many[1]) == pytest.approx(0.0, abs=1e-8)
 
 
 def test_fewer_looks_than_by_halving() -> None:

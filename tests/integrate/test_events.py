@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from typing import Any
+from typing import Any, ClassVar, final
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from sciml.integrate import (
     ODE,
     PID,
     RK4,
+    AbstractMethod,
     Adams,
     Bosh3,
     Checkpoint,
@@ -24,11 +25,13 @@ from sciml.integrate import (
     Eager,
     Event,
     Fixed,
+    Hybrid,
     Result,
     SaveAt,
     SemiLinear,
     Solution,
     SolveError,
+    Step,
     StepDoubling,
     TorchDiffEq,
     Tsit5,
@@ -87,6 +90,28 @@ def bounces(height: Tensor, restitution: Any, count: int) -> Tensor:
     powers = torch.as_tensor(restitution) ** torch.arange(1, count)
     steps = torch.cat([torch.ones(1), 2 * powers]).cumsum(0)
     return (2 * height / GRAVITY).sqrt()[:, None] * steps
+
+
+@final
+class Undense(AbstractMethod):
+    """The midpoint rule, without dense output."""
+
+    order: ClassVar[int] = 2
+    stages: ClassVar[int] = 2
+
+    def init(self, term: Any, t0: Any, y0: Any) -> tuple[()]:
+        return ()
+
+    def step(self, term: Any, t0: Any, t1: Any, y: Any, carry: Any) -> Step:
+        h, slope = t1 - t0, term.f(t0, y)
+        return Step(y + h * term.f(t0 + h / 2, y + h / 2 * slope), None, None, (), None)
+
+
+def made(kind: type, *arguments: Any, **more: Any) -> Any:
+    """An object, without the types that only tests check."""
+    instance = object.__new__(kind)
+    inspect.unwrap(kind.__init__)(instance, *arguments, **more)  # type: ignore[misc]
+    return instance
 
 
 def run(event: Any, y0: Tensor, t1: Any, field: Any = fall, control: Any = TIGHT, **more: Any) -> Solution:
@@ -234,7 +259,7 @@ def test_gradient_through_fifteen_bounces() -> None:
 
 
 def test_a_ball_that_comes_to_rest_is_stopped() -> None:
-    with pytest.raises(SolveError, match="again and again at one time.*terminal event at a small speed"):
+    with pytest.raises(SolveError, match="event 0 came again and again at one time.*terminal event at a small speed"):
         run(floor(0.1), dropped(1.0), 10.0)
     solution = run(floor(0.2), dropped(1.0, 60.0), 3.0, throw=False)
     assert solution.result.tolist() == [Result.TOO_MANY_EVENTS, Result.SUCCESS]
@@ -251,8 +276,13 @@ def test_at_most() -> None:
     solution = run(floor(0.9, at_most=3), dropped(1.0, 0.001), 2.0, throw=False)
     assert solution.result.tolist() == [Result.SUCCESS, Result.TOO_MANY_EVENTS]
     assert solution.events[0].count.tolist() == [3, 3]
-    with pytest.raises(SolveError, match="more often than `at_most`"):
-        run(floor(0.9, at_most=3), dropped(0.001), 2.0)
+    assert solution.events.failed_at.tolist() == [-1, 0]
+    never = Event(lambda t, y: y[:, 0] + 1.0)
+    with pytest.raises(SolveError, match="event 1 came more often than its at_most=3: raise `at_most`"):
+        run([never, floor(0.9, at_most=3)], dropped(0.001), 2.0)
+    again = run([never, floor(0.9, at_most=3)], dropped(0.001), 2.0, throw=False)
+    assert again.events.failed_at.tolist() == [1]
+    assert "more often than its `at_most`" in Result(int(again.result)).text
 
 
 def test_an_event_at_rest_ends_the_ball() -> None:
@@ -285,10 +315,28 @@ def test_nothing_fires_at_t0() -> None:
         assert solution.events.ended_by.tolist() == [0, -1]  # the other was on its way through
 
 
+@pytest.mark.parametrize("direction", [-1, 0, 1])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("speed", [-1.0, 1.0])
+def test_the_side_at_t0(direction: int, value: float, speed: float) -> None:
+    """y = value + speed t - speed t² / 3 turns at t = 1.5 and is back at its start at t = 3."""
+    field = lambda t, y: speed * (1 - 2 * t / 3) + 0 * y  # noqa: E731
+    side = value or speed
+    roots = [3.0] if value == 0.0 else [(1.5 + s * math.sqrt(2.25 + 3 * value * speed)) for s in (-1, 1)] if (
+        value * speed > -0.75
+    ) else []  # fmt: skip
+    crossings = [(t, 1 if speed * (1 - 2 * t / 3) > 0 else -1) for t in roots if 0 < t < 5]
+    expected = [t for t, way in crossings if direction in (0, way)]
+    solution = run(Event(first, direction=direction, terminal=False), torch.tensor([[value]]), 5.0, field)
+    assert solution.events[0].times.flatten().tolist() == pytest.approx(expected, abs=1e-9)
+    if expected:
+        assert crossings[0][1] == -side, "the first crossing leaves the side of t0"
+
+
 def test_a_boolean_event_that_holds_at_t0() -> None:
     event = Event(lambda t, y: y[:, 0] > 2.0)
-    with pytest.raises(SolveError, match="boolean event held at t0 already.*real function"):
-        run(event, torch.tensor([[1.0], [3.0]]), 2.0, clock)
+    with pytest.raises(SolveError, match="event 1, which is boolean, held at t0 already.*real function"):
+        run([Event(lambda t, y: y[:, 0] > 9.0), event], torch.tensor([[1.0], [3.0]]), 2.0, clock)
     solution = run(event, torch.tensor([[1.0], [3.0]]), 2.0, clock, throw=False)
     assert solution.result.tolist() == [Result.SUCCESS, Result.EVENT_AT_START]
     assert solution.ys.tolist() == [[pytest.approx(2.0)], [3.0]]
@@ -296,8 +344,8 @@ def test_a_boolean_event_that_holds_at_t0() -> None:
 
 def test_a_function_that_is_nan() -> None:
     event = Event(lambda t, y: torch.sqrt(y[:, 0]) + 1.0)
-    with pytest.raises(SolveError, match="function of an event became NaN.*dt_max"):
-        run(event, dropped(1.0), 5.0)
+    with pytest.raises(SolveError, match="`fn` of event 1 became NaN.*dt_max"):
+        run([Event(lambda t, y: y[:, 0] + 9.0), event], dropped(1.0), 5.0)
     solution = run(event, dropped(1.0, 1000.0), 1.0, throw=False)
     assert solution.result.tolist() == [Result.EVENT_NOT_FINITE, Result.SUCCESS]
     assert torch.isfinite(solution.ys).all()
@@ -312,8 +360,12 @@ def test_a_function_that_is_nan_behind_the_event() -> None:
 def test_a_jump_that_is_not_finite() -> None:
     event = Event(first, jump=lambda t, y: y / 0.0)
     solution = run(event, dropped(1.0, 1000.0), 1.0, throw=False)
-    assert solution.result.tolist() == [Result.NON_FINITE, Result.SUCCESS]
+    assert solution.result.tolist() == [Result.JUMP_NOT_FINITE, Result.SUCCESS]
+    assert solution.events.failed_at.tolist() == [0, -1]
     assert torch.isfinite(solution.ys).all()
+    second = Event(first, direction=-1, jump=lambda t, y: torch.where(t < 1.0, -y, torch.nan))
+    with pytest.raises(SolveError, match="`jump` of event 1 gave a state that is NaN or infinite, at its occurrence 2"):
+        run([Event(lambda t, y: y[:, 0] + 9.0), second], dropped(1.0), 3.0)
 
 
 # Which events are found
@@ -630,6 +682,8 @@ def test_outputs_behind_the_end_are_nan() -> None:
     assert torch.allclose(solution.ys["ts"][..., 0] if isinstance(solution.ys, dict) else solution.ys[..., 0], expected,
                           rtol=0, atol=1e-12, equal_nan=True)  # fmt: skip
     assert torch.allclose(solution(ts)[..., 0], expected, rtol=0, atol=1e-12, equal_nan=True)
+    with pytest.raises(ValueError, match="`t` must lie between t0=.*and t1=.*2.0.*Ask for times in between"):
+        solution(2.5)
 
 
 def test_gradient_of_saved_states_between_jumps() -> None:
@@ -673,8 +727,25 @@ def test_wrong_kinds() -> None:
         Event(first, at_most=0)
     with pytest.raises(ValueError, match="`probes` must be a whole number of at least 0, got -1"):
         Event(first, probes=-1)
-    with pytest.raises(TypeError, match="`event` must be an Event.*got a function.*Event\\(fn\\)"):
+    with pytest.raises(TypeError, match="`event` must be an Event.*got function.*Event\\(fn\\)"):
         inspect.unwrap(solve)(ODE(fall), Tsit5(), dropped(1.0), 0.0, 1.0, event=first)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="`fn` must be a function.*got the class Tensor itself"):
+        made(Event, Tensor)
+    for terminal in ("no", 3):
+        with pytest.raises(TypeError, match=f"`terminal` must be True, False or None, got .*{terminal}"):
+            made(Event, first, terminal=terminal)
+    for direction in (torch.tensor([-1, 1]), "down", True, 1.0):
+        with pytest.raises(ValueError, match="`direction` must be .1.*got "):
+            made(Event, first, direction=direction)
+    system = Hybrid([clock], [])
+    for event, given in (
+        (Event, "got the class Event itself. Write Event"),
+        ((Event(first), 2), "got int 2 at place 1"),
+        ("x", "got str 'x'"),
+        (system, "got Hybrid.*Give system.events"),
+    ):
+        with pytest.raises(TypeError, match=f"`event` must be an Event or a list or tuple of them, {given}"):
+            inspect.unwrap(solve)(ODE(fall), Tsit5(), dropped(1.0), 0.0, 1.0, event=event)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -711,6 +782,32 @@ def test_jumps_that_change_the_tree() -> None:
         solve(ODE(lambda t, y: {"x": -torch.ones_like(y["x"])}), Tsit5(), y0, 0.0, 2.0, event=event)
 
 
+@pytest.mark.parametrize("control", [TIGHT, Fixed(n=4)], ids=["PID", "Fixed"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_function_that_writes_into_the_state(control: Any, late: bool) -> None:
+    def fn(t: Tensor, y: Tensor) -> Tensor:
+        return (y.clamp_(max=0.1) if not late or bool((t > 0.3).all()) else y)[:, 0]
+
+    y0 = dropped(1.0)
+    with pytest.raises(ValueError, match="`fn` of event 1 must leave time and state.*clamp\\(max=1.0\\) instead of"):
+        run([Event(lambda t, y: y[:, 0] + 9.0), Event(fn)], y0, 1.0, control=control)
+    assert torch.equal(y0, dropped(1.0))
+
+
+def test_a_function_that_writes_into_the_time() -> None:
+    with pytest.raises(ValueError, match="must leave time and state as they are"):
+        run(Event(lambda t, y: t.add_(1.0)[:, 0] - 9.0), dropped(1.0), 1.0)
+
+
+def test_a_function_that_writes_changes_nothing_in_inference_mode() -> None:
+    """There tensors do not count their changes: it gets copies."""
+    with torch.inference_mode():
+        y0 = dropped(1.0)
+        solution = run(Event(lambda t, y: y.clamp_(max=0.1)[:, 0]), y0, 1.0)
+        assert torch.equal(y0, dropped(1.0))
+    assert float(solution.ts) == pytest.approx(math.sqrt(2 / GRAVITY), abs=1e-10)
+
+
 def test_a_jump_may_write_into_its_argument() -> None:
     def jump(t: Tensor, y: Tensor) -> Tensor:
         y[:, 1] *= -0.9
@@ -743,8 +840,12 @@ def test_refusals(more: dict[str, Any], error: type[Exception], match: str) -> N
 
 def test_methods_without_dense_output_are_refused() -> None:
     term = SemiLinear(-1.0, lambda t, y: 0 * y)
-    with pytest.raises(TypeError, match="dense output, but ETDRK4 has none.*Tsit5"):
+    with pytest.raises(TypeError, match="dense output, but ETDRK4 has none.*as ODE.f.*Rodas5P.*Tsit5"):
         solve(term, ETDRK4(), torch.ones(1, 2), 0.0, 1.0, control=Fixed(n=4), event=Event(first))
+    with pytest.raises(TypeError, match="but Undense has none. Take .*StepDoubling"):
+        run(Event(first), dropped(1.0), 1.0, control=Fixed(n=4), method=Undense())
+    doubled = run(Event(first), dropped(1.0), 1.0, method=StepDoubling(Undense()))
+    assert float(doubled.ts) == pytest.approx(math.sqrt(2 / GRAVITY), abs=1e-9)
 
 
 def test_transforms_are_refused() -> None:

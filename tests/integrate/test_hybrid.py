@@ -1,11 +1,12 @@
 """Hybrid systems: a thermostat against closed form, gradients, jumps, samples in different modes, refusals."""
 
+import inspect
 import math
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sciml.integrate import ODE, PID, Hybrid, SaveAt, Solution, Transition, Tsit5, solve
 
@@ -22,6 +23,13 @@ def thermostat(low: Any = LOW, high: Any = HIGH, **more: Any) -> Hybrid:
     cold = Transition(0, 1, lambda t, y: y[:, 0] - low, direction=-1)
     warm = Transition(1, 0, lambda t, y: y[:, 0] - high, direction=+1)
     return Hybrid([cool, lambda t, y: HOT - y], [cold, warm], **more)
+
+
+def made(kind: type, *arguments: Any, **more: Any) -> Any:
+    """An object, without the types that only tests check."""
+    instance = object.__new__(kind)
+    inspect.unwrap(kind.__init__)(instance, *arguments, **more)  # type: ignore[misc]
+    return instance
 
 
 def run(system: Hybrid, y0: Any, t1: float, mode: Any = 0, **more: Any) -> Solution:
@@ -105,8 +113,102 @@ def test_refusals() -> None:
         Hybrid([cool], [Transition(0, 1, lambda t, y: y[:, 0])])
     with pytest.raises(ValueError, match="`source` must be a whole number of at least 0, got -1"):
         Hybrid([cool], [Transition(-1, 0, lambda t, y: y[:, 0])])
-    with pytest.raises(ValueError, match="`mode` must be a number from 0 to 1, or one per sample.*got 2"):
-        thermostat().state(torch.ones(2, 1), mode=2)
-    boolean = Hybrid([cool], [Transition(0, 0, lambda t, y: y[:, 0] > 0)])
-    with pytest.raises(TypeError, match="guard of a transition must be real, got torch.bool"):
-        run(boolean, torch.ones(1, 1), 1.0)
+    single: Any = cool
+    with pytest.raises(TypeError, match="`fields` must be a list or a tuple, got function.*Write"):
+        made(Hybrid, single, [])
+    single = Transition(0, 0, lambda t, y: y[:, 0])
+    with pytest.raises(TypeError, match="`transitions` must be a list or a tuple, got Transition.*Write"):
+        made(Hybrid, [cool], single)
+    with pytest.raises(TypeError, match=r"`fields\[1\]` must be a function of \(t, y\), got str 'a'"):
+        Hybrid([cool, "a"], [])
+    with pytest.raises(ValueError, match="`at_most` must be a whole number of at least 1, got 0"):
+        Hybrid([cool], [], at_most=0)
+    with pytest.raises(ValueError, match="`probes` must be a whole number of at least 0, got -1"):
+        Hybrid([cool], [], probes=-1)
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "match"),
+    [
+        ({"guard": None}, TypeError, "`guard` must be a function.*got NoneType None"),
+        ({"guard": "x"}, TypeError, "`guard` must be a function.*got str 'x'"),
+        ({"direction": 2}, ValueError, "`direction` must be .*got 2"),
+        ({"jump": 1.0}, TypeError, "`jump` must be a function.*got float 1.0"),
+        ({"source": 0.5}, ValueError, "`source` must be a whole number of at least 0, got 0.5"),
+        ({"target": -1}, ValueError, "`target` must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_transitions_are_checked_when_built(more: dict[str, Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        made(Transition, **{"source": 0, "target": 0, "guard": lambda t, y: y[:, 0], **more})
+
+
+@pytest.mark.parametrize(
+    "mode", [2, -1, 0.5, math.nan, "x", None, torch.tensor([0.0, 0.5]), torch.zeros(3), [0, 1, 0], 1j], ids=str
+)
+def test_modes_that_do_not_exist(mode: Any) -> None:
+    with pytest.raises(ValueError, match=r"`mode` must be a whole number from 0 to 1, or one per sample \(2,\), got"):
+        inspect.unwrap(Hybrid.state)(thermostat(), torch.ones(2, 1), mode)
+
+
+def test_modes_that_exist() -> None:
+    for mode in (1, 1.0, torch.tensor(1), [1, 1], torch.ones(2)):
+        state = inspect.unwrap(Hybrid.state)(thermostat(), torch.ones(2, 1), mode)
+        assert state["mode"].tolist() == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("guard", "error", "match"),
+    [
+        (lambda t, y: y[:, 0] > 0, TypeError, "guard of transition 1 must be a real tensor, got torch.bool"),
+        (lambda t, y: 1.0, TypeError, "guard of transition 1 must be a real tensor, got float"),
+        (lambda t, y: y - 0.5, ValueError, r"guard of transition 1 must return one value per sample.*got \(2, 1\)"),
+    ],
+)
+def test_guards_of_the_wrong_kind(guard: Any, error: type[Exception], match: str) -> None:
+    system = Hybrid([cool], [Transition(0, 0, lambda t, y: y[:, 0] + 9.0), Transition(0, 0, guard)])
+    with pytest.raises(error, match=match):
+        run(system, torch.ones(2, 1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "match"),
+    [
+        (torch.ones(2, 1), TypeError, r'must be \{"mode": ..., "y": ...\}, got a Tensor. Begin from system.state'),
+        ({"y": torch.ones(2, 1)}, TypeError, r"got a dict of \['y'\]. Begin from system.state"),
+        ({"mode": torch.ones(2, 2), "y": torch.ones(2, 1)}, ValueError, r"shape \(batch, 1\), got \(2, 2\)"),
+    ],
+)
+def test_states_that_are_none(state: Any, error: type[Exception], match: str) -> None:
+    system = thermostat()
+    with pytest.raises(error, match=match):
+        solve(system.term, Tsit5(), state, 0.0, 1.0, event=system.events)
+
+
+def test_fields_may_be_modules() -> None:
+    class Decay(nn.Module):
+        def __init__(self, rate: float) -> None:
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(rate))
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return -self.rate * y
+
+    fields = nn.ModuleList([Decay(1.0), Decay(2.0)])
+    half = Transition(0, 1, lambda t, y: y[:, 0] - 0.5, direction=-1)
+    solution = run(Hybrid(fields, (half,)), torch.ones(1, 1), 1.0)
+    assert float(solution.ys["y"].detach()) == pytest.approx(0.5 * math.exp(-2 * (1 - math.log(2))), abs=1e-9)
+
+
+@pytest.mark.parametrize("field", [lambda t, y: y[:, :1], lambda t, y: {"x": y}, lambda t, y: 1.0])
+def test_a_field_that_would_be_broadcast(field: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"fields\[1\] must return the structure and shapes of the state, \(2, 3\), got"
+    ):
+        run(Hybrid([cool, field], []), torch.ones(2, 3), 1.0)
+
+
+def test_a_guard_that_writes_is_named() -> None:
+    system = Hybrid([cool], [Transition(0, 0, lambda t, y: y.clamp_(max=0.1)[:, 0])])
+    with pytest.raises(ValueError, match="`fn` of event 0 must leave time and state as they are"):
+        run(system, torch.ones(2, 1), 1.0)

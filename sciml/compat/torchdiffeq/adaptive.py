@@ -32,7 +32,9 @@ _OPTIONS = {
 }
 
 _NEVER = 1e100
-"""An end that is not reached: the event comes before."""
+"""Without an event up to here there is none."""
+MOST_EVENT_STEPS = 50_000
+"""Attempts up to an event, where `max_num_steps` is not given. torchdiffeq would make 2**31, which is for days."""
 
 
 def integrate(call: Call) -> Tensor:
@@ -47,13 +49,22 @@ def integrate(call: Call) -> Tensor:
 
 
 def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
-    """Time of the event, and the states at the start and at the event, (2, *state)."""
+    """Time of the event, and the states at the start and at the event, (2, *state).
+
+    Raises:
+        AssertionError: if there is no event within `max_num_steps` attempts, or up to the largest time.
+    """
     assert call.event is not None
     watch = _watch(call)
     y0 = call.y0
     if bool(call.event(as_time(call.t[0], y0), y0) == 0):
         return call.t[0], torch.stack([y0, y0])
     y1 = call.unpack(_solved(call, watch, SaveAt(t1=True), end=call.sign * _NEVER).ys)
+    if math.isnan(watch.event_time):
+        raise AssertionError(
+            f"`event_fn` did not change its sign up to t={call.sign * _NEVER:g}, so there is no event, or a step went "
+            "over two. Check its sign and the direction of time, or limit steps by options=dict(max_step=...)."
+        )
     time = torch.as_tensor(watch.event_time, dtype=torch.float64, device=y0.device)
     return time, torch.stack([y0, y1])
 
@@ -147,6 +158,18 @@ def _watch(call: Call) -> "_Watch":
     return _Watch(call, (call.sign * call.t.detach().double()).tolist())
 
 
+def _out_of_steps(limit: int, t: float, *, until_event: bool) -> str:
+    if until_event:
+        return (
+            f"`event_fn` did not change its sign within max_num_steps={limit} attempts, up to t={t:g}: check its sign "
+            "and the direction of time, or raise options=dict(max_num_steps=...)."
+        )
+    return (
+        f"max_num_steps={limit} attempts were made in one interval, at t={t:g}: raise it, loosen the tolerances, or "
+        "check the field."
+    )
+
+
 @final
 @dataclass(eq=False)
 class _Watch(AbstractExecutor):
@@ -156,7 +179,7 @@ class _Watch(AbstractExecutor):
 
     Args:
         call: what to call back, and the event.
-        marks: wanted times; no more than `max_num_steps` attempts are made between two of them.
+        marks: wanted times; no more than `max_num_steps` attempts are made between two of them, or up to an event.
     """
 
     call: Call
@@ -167,7 +190,8 @@ class _Watch(AbstractExecutor):
     def run(self, stepping: Stepping, tau0: Tensor, y0: Flat, recorder: Recorder, max_steps: int) -> Walk:
         """See `AbstractExecutor.run`."""
         call, sign = self.call, self.call.sign
-        limit, tried, passed = int(call.options.get("max_num_steps", 2**31 - 1)), 0, 1
+        most = 2**31 - 1 if call.event is None else MOST_EVENT_STEPS
+        limit, tried, passed = int(call.options.get("max_num_steps", most)), 0, 1
         control, joint = stepping.control, JointWalk(stepping, stepping.start(tau0, y0))
         joint.h = min(max(joint.h, control.dt_min), control.dt_max)
         if not math.isfinite(joint.h):  # the field is not, so no step can be chosen
@@ -177,10 +201,7 @@ class _Watch(AbstractExecutor):
             while passed < len(self.marks) - 1 and joint.tau >= self.marks[passed]:
                 passed, tried = passed + 1, 0
             if tried >= limit:
-                raise AssertionError(
-                    f"max_num_steps={limit} attempts were made in one interval, at t={sign * before:g}: raise it, "
-                    "loosen the tolerances, or check the field."
-                )
+                raise AssertionError(_out_of_steps(limit, sign * before, until_event=call.event is not None))
             tried += 1
             call.call_back("callback_step", sign * before, y, joint.h)  # type: ignore[arg-type]
             attempt = joint.attempt()

@@ -40,6 +40,9 @@ def odeint_event(
 
     Returns:
         Time of the event, and the states at start and event, (2, *state).
+
+    Raises:
+        AssertionError, RuntimeError: if no event comes; see `odeint`.
     """
     start = t0.reshape(-1)
     t = torch.cat([start, start.detach() + (-1.0 if reverse_time else 1.0)])

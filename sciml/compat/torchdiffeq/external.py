@@ -1,5 +1,6 @@
 """Methods of SciPy, by `scipy.integrate.solve_ivp`. Only values come back: gradients are for `odeint_adjoint`."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,8 @@ _OPTIONS = {"solver", "min_step", "max_step"}
 _IGNORED = {"grid_points", "eps"}
 _FAR = 1e30
 """Without an event up to here there is none."""
+_MOST_LOOKS = 200_000
+"""At the event, one per step of SciPy, which has no limit of its own."""
 
 
 def integrate(call: Call) -> Tensor:
@@ -39,7 +42,14 @@ def integrate_until_event(call: Call) -> tuple[Tensor, Tensor]:
     if bool(event(as_time(call.t[0], y0), y0) == 0):
         return call.t[0].detach(), torch.stack([y0, y0])
 
+    looks = itertools.count(1)
+
     def ends(t: float, y: np.ndarray) -> float:
+        if next(looks) > _MOST_LOOKS:
+            raise AssertionError(
+                f"`event_fn` did not change its sign within {_MOST_LOOKS} steps of SciPy, up to t={t:g}: check its "
+                "sign and the direction of time, or loosen the tolerances."
+            )
         state = _to_torch(y, call)
         return float(event(as_time(t, state), state))
 

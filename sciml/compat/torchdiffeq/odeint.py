@@ -35,15 +35,18 @@ def odeint(
         rtol, atol: tolerances: numbers, tensors that broadcast to the state, or one per part of a tuple.
         method: "dopri5" by default.
         options: of the method.
-        event_fn: integrate until one of its entries becomes zero; only t[0] and the direction count then.
+        event_fn: integrate until one of its entries becomes zero; only t[0] and the direction count then. Where that
+            does not happen within `max_num_steps` attempts, 50_000 if the option is not given, or for steps of given
+            size within 20_000, the search is given up.
 
     Returns:
         States at all times, (time, *state), of the structure of `y0`; with `event_fn` the time of the event, and the
         states at start and event.
 
     Raises:
-        AssertionError, TypeError, ValueError: for arguments that cannot work, and AssertionError if a step fails, as
-            torchdiffeq does.
+        AssertionError, TypeError, ValueError: for arguments that cannot work, and AssertionError if a step fails or no
+            event comes, as torchdiffeq does.
+        RuntimeError: if no event comes within the most steps of given size, as torchdiffeq does.
     """
     call = make_call(func, y0, t, rtol, atol, method, options, event_fn)
     result = run(call)

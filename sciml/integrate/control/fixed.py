@@ -19,6 +19,10 @@ Times = list[float] | Tensor
 class Fixed(AbstractControl):
     """A fixed grid of steps, given in exactly one way.
 
+    Nothing watches the error. With steps that are too large for a stiff problem an explicit method multiplies it from
+    step to step: what becomes infinite fails, but what stays finite cannot be told from growth of the solution, and is
+    returned as a success. Compare with half the step, let PID() choose the steps, or take an implicit method.
+
     Args:
         dt: step size, [time], positive also when integrating backwards; the last step is shortened to end at t1.
         n: number of equal steps.

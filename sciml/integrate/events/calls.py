@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from sciml.integrate.events.event import Event
+from sciml.integrate.field import versions
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, restore
 
 
@@ -26,10 +27,18 @@ class Calls:
         """fn of event k, (batch,), as it comes.
 
         Raises:
-            TypeError, ValueError: unless it is one real or boolean number per row.
+            TypeError, ValueError: unless it is one real or boolean number per row, or if it changes `t` or `y`.
         """
         leaf = first_leaf(y)
+        if leaf.is_inference():  # such tensors do not count their changes
+            t, y = t.clone(), map_leaves(torch.clone, y)
+        before = versions((t, *leaves_of(y)))
         value: Any = self.events[k].fn(t, restore(y, self.structure))
+        if versions((t, *leaves_of(y))) != before:
+            raise ValueError(
+                f"`fn` of event {k} must leave time and state as they are, but it changed `t` or `y` in place. Compute "
+                "its value in new tensors, e.g. y.clamp(max=1.0) instead of y.clamp_(max=1.0)."
+            )
         if not isinstance(value, Tensor) or value.is_complex():
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(

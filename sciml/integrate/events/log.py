@@ -38,11 +38,13 @@ class Events:
         occurrences: one entry per event; `events[k]` for short.
         ended_by: number of the event that ended a sample, (batch,); -1 where it reached t1 or failed.
         end: where each sample ended, [time], (batch,).
+        failed_at: number of the event that made a sample fail, see `Solution.result`, (batch,); -1 where none did.
     """
 
     occurrences: tuple[Occurrences, ...]
     ended_by: Int[Tensor, " batch"]
     end: Float[Tensor, " batch"]
+    failed_at: Int[Tensor, " batch"]
 
     def __getitem__(self, k: int) -> Occurrences:
         return self.occurrences[k]

@@ -20,6 +20,7 @@ from sciml.integrate.flat import first_leaf
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
+from sciml.integrate.terms import ODE
 from sciml.integrate.transforms import is_transforming
 
 
@@ -38,7 +39,7 @@ def solve_with_events(problem: Problem, events: tuple[Event, ...]) -> Solution:
     walk = loop.run(walk, Recorder(list(named.values())), problem.max_steps)
     solution = problem.assembled(stepping, tau0, walk, named)
     t_end = stepping.clock.turned(walk.tau)
-    happened = Events(loop.log.finish(problem.structure), loop.ended_by, t_end)
+    happened = Events(loop.log.finish(problem.structure), loop.ended_by, t_end, loop.failed_at)
     extra = loop.restarts * int(problem.method.reuses_last)
     stats = replace(solution.stats, evaluations=solution.stats.evaluations + extra)
     return replace(solution, ts=_with_ends(problem, solution.ts, t_end), stats=stats, events=happened)
@@ -81,10 +82,13 @@ def _check(problem: Problem, events: tuple[Event, ...]) -> None:
     method, control = problem.method, problem.control
     pid = control.inner if isinstance(control, Clip) else control
     if not method.has_dense:
-        raise TypeError(
-            f"events are located on the dense output, but {type(method).__name__} has none. Take a method that has "
-            "one, e.g. Tsit5(), or StepDoubling(method)."
+        remedy = (
+            "Take a method that has one, e.g. Tsit5(), or StepDoubling(method)."
+            if isinstance(problem.term, ODE)
+            else "Write the whole right-hand side as ODE(f), for a method that has one: Rodas5P() or Kvaerno5() where "
+            "it is stiff, else Tsit5()."
         )
+        raise TypeError(f"events are located on the dense output, but {type(method).__name__} has none. {remedy}")
     if getattr(pid, "groups", None) is not None:
         raise ValueError(
             "events stop rows one by one, but `groups` makes rows share their time, got both. Give each group as one "

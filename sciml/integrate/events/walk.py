@@ -19,6 +19,7 @@ from sciml.integrate.events.log import Log
 from sciml.integrate.events.piece import Piece
 from sciml.integrate.events.watch import Look, Watch
 from sciml.integrate.executors import out_of_steps
+from sciml.integrate.fixed_grid import finite_rows
 from sciml.integrate.flat import Flat, beside, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
@@ -51,6 +52,7 @@ class EventLoop:
     watch: Watch = field(init=False)
     log: Log = field(init=False)
     ended_by: Tensor = field(init=False)
+    failed_at: Tensor = field(init=False)
     restarts: Tensor = field(init=False)
 
     def run(self, walk: Walk, recorder: Recorder, max_steps: int) -> Walk:
@@ -99,13 +101,16 @@ class EventLoop:
         rows = walk.tau.shape[0]
         self.watch, self.log = Watch(self.calls), Log(len(self.calls.events), walk.y)
         self.ended_by = torch.full((rows,), -1, device=walk.tau.device)
+        self.failed_at = self.ended_by
         self.restarts = torch.zeros_like(self.ended_by)
         self.at_once, self.at = torch.zeros_like(self.ended_by), torch.full_like(walk.tau, torch.nan).detach()
         self.was = self.ended_by
         t = stepping.clock.time(walk.tau, walk.y).to(real_dtype(walk.y))
         with torch.no_grad():
-            held = self.watch.begin(t, walk.y, self._slope(walk), stepping.clock.turned(walk.h))
-        return walk._replace(result=torch.where(held, int(Result.EVENT_AT_START), walk.result))
+            y = map_leaves(torch.clone, walk.y)  # the user's own y0 is not at risk
+            held = self.watch.begin(t, y, self._slope(walk), stepping.clock.turned(walk.h))
+        self.failed_at = held
+        return walk._replace(result=torch.where(held >= 0, int(Result.EVENT_AT_START), walk.result))
 
     def _slope(self, walk: Walk) -> Flat:
         stepping = self.stepping
@@ -119,8 +124,9 @@ class EventLoop:
         assert isinstance(moved, Tensor)
         look = self.watch.look(piece, attempt.step.y, moved)
         self.watch.passed(look, moved & ~look.fired)
-        if bool(look.lost.any()):
-            walk = _stopped(walk, start, look.lost, Result.EVENT_NOT_FINITE)
+        if bool((look.lost >= 0).any()):
+            walk = _stopped(walk, start, look.lost >= 0, Result.EVENT_NOT_FINITE)
+            self.failed_at = torch.where(look.lost >= 0, look.lost, self.failed_at)
         if not bool(look.fired.any()):
             return walk, None
         theta, which = self.watch.first(piece, look)
@@ -177,8 +183,8 @@ class EventLoop:
         self.at = torch.where(happened, now, self.at)
         count = self.log.count.gather(0, known[None])[0]
         endless = happened & ((count >= allowed) | (self.at_once > _AT_ONE_TIME + len(events))) & ~ends
-        finite = torch.stack([torch.isfinite(leaf.detach()).flatten(1).all(1) for leaf in leaves_of(fired.after)])
-        broken = happened & ~finite.all(0) & ~endless
+        broken = happened & ~finite_rows(fired.after) & ~endless
+        by_jump = broken & finite_rows(fired.before)
         good = happened & ~endless & ~broken
         self.ended_by = torch.where(good & ends, known, self.ended_by)
         t = piece.sign * fired.tau
@@ -188,6 +194,8 @@ class EventLoop:
         result = torch.where(good & ends, int(Result.SUCCESS), result)
         result = torch.where(endless, int(Result.TOO_MANY_EVENTS), result)
         result = torch.where(broken, int(Result.NON_FINITE), result)
+        result = torch.where(by_jump, int(Result.JUMP_NOT_FINITE), result)
+        self.failed_at = torch.where(endless | by_jump, known, self.failed_at)
         gap = (walk.tau - piece.end).detach()  # where the step ended at a jump of the field, time goes on behind it
         return walk._replace(
             tau=torch.where(happened, torch.where(full & good, fired.tau + gap, fired.tau), walk.tau),

@@ -28,7 +28,7 @@ class Look(NamedTuple):
         sides: before each interval and at the end, (m, event, batch).
         place: first interval in which an event happens, (event, batch); the number of intervals where it does not.
         fired: rows in which an event happens.
-        lost: rows in which a function is NaN before one does.
+        lost: number of the first function that is NaN before one does, (batch,); -1 where none is.
     """
 
     theta: Tensor
@@ -57,7 +57,7 @@ class Watch:
 
     @torch.no_grad()
     def begin(self, t: Tensor, y: Flat, slope: Flat, dt: Tensor) -> Tensor:
-        """Take the sides at t0; rows in which a boolean event holds there already, (batch,).
+        """Take the sides at t0; the number of a boolean event that holds there already, (batch,), or -1.
 
         Args:
             t, y: as fields get them.
@@ -79,7 +79,7 @@ class Watch:
         if bool(zero.any()):
             self.side = torch.where(zero, self._heading(t, y, slope, dt), self.side)
         held = torch.where(self.rising, self.side > 0, self.side < 0) & self.boolean
-        return held.any(dim=0)
+        return _first(held)
 
     @torch.no_grad()
     def look(self, piece: Piece, y1: Flat, moved: Tensor) -> Look:
@@ -100,7 +100,8 @@ class Watch:
             sides.append(torch.where(torch.isnan(value) | (value == 0), side, torch.sign(value)))
         first, first_lost = place.amin(dim=0), lost.amin(dim=0)
         gone = first_lost < first
-        return Look(theta, torch.stack(values), torch.stack(sides), place, (first <= inner) & ~gone, gone)
+        which = torch.where(gone, _first(lost == first_lost), -1)
+        return Look(theta, torch.stack(values), torch.stack(sides), place, (first <= inner) & ~gone, which)
 
     def passed(self, look: Look, moved: Tensor) -> None:
         """The step is over without an event in these rows."""
@@ -180,6 +181,11 @@ class Watch:
         moved = map_leaves(lambda leaf, k: leaf + beside(dt, leaf).to(leaf.dtype) * k, y, slope)
         later = self.calls.numbers(t + dt.reshape(t.shape).to(t.dtype), moved)
         return torch.nan_to_num(torch.sign(later - self.calls.numbers(t, y)), nan=0.0)
+
+
+def _first(mask: Tensor) -> Tensor:
+    """Number of the first event of each row that a mask (event, batch) holds, (batch,); -1 where it holds none."""
+    return torch.where(mask.any(dim=0), mask.int().argmax(dim=0), -1)
 
 
 def _at(table: Tensor, place: Tensor) -> Tensor:
