@@ -356,22 +356,22 @@ def test_gradients_of_times_and_outputs_behind_jumps():
     y0 = torch.tensor([[1.5], [1.2]], requires_grad=True)
     again = Event(lambda t, y: y[:, 0] - 0.5, direction=-1, jump=lambda t, y: y + 0.5)
     term, save = ODE(lambda t, y: -y.square()), SaveAt(t1=True, ts=torch.tensor([1.4, 2.35]))
-    solution = solve(term, BDF(), y0, 0.0, 2.6, control=PID(rtol=1e-8, atol=1e-8), event=again, save=save)
+    solution = solve(term, BDF(), y0, 0.0, 2.4, control=PID(rtol=1e-7, atol=1e-7), event=again, save=save)
     first = 2 - 1 / y0
     exact = 1 / (1 + save.ts - first - torch.floor(save.ts - first).detach())  # type: ignore[operator]
-    end = 1 / (1 + 2.6 - first - torch.floor(2.6 - first).detach())
+    end = 1 / (1 + 2.4 - first - torch.floor(2.4 - first).detach())
     times = torch.cat([first, first + 1], dim=1)
     pairs = [(solution.events[0].times, times), (solution.ys["ts"][..., 0], exact), (solution.ys["t1"], end)]
     for values, closed in pairs:
-        assert torch.allclose(values, closed, rtol=0, atol=2e-6)
+        assert torch.allclose(values, closed, rtol=0, atol=1e-5)
         found, wanted = (torch.autograd.grad(y.sum(), y0, retain_graph=True)[0] for y in (values, closed))
-        assert torch.allclose(found, wanted, rtol=2e-5, atol=0)  # 5e-4 if errors were differentiated by the time
+        assert torch.allclose(found, wanted, rtol=1e-4, atol=0)  # 1e-3 if errors were differentiated by the time
 
 
 @METHOD
 def test_gradient_of_the_first_time_of_adaptive_steps(method):
     """Times of samples, one of which goes backwards, and one for all."""
-    y0, rates, controls = torch.tensor([[0.5], [1.0]]), torch.tensor([[1.0], [-2.0]]), PID(rtol=1e-7, atol=1e-7)
+    y0, rates, controls = torch.tensor([[0.5], [1.0]]), torch.tensor([[1.0], [-2.0]]), PID(rtol=1e-6, atol=1e-6)
     for start, end in (([0.1, 0.9], [0.9, 0.2]), (0.1, 0.9)):
         found = []
         for gradient in (Direct(), Checkpoint(4)):
@@ -384,7 +384,7 @@ def test_gradient_of_the_first_time_of_adaptive_steps(method):
         turned = (torch.sin(t1) - torch.sin(t0)).reshape(-1, 1)
         (wanted,) = torch.autograd.grad((y0 * torch.exp(rates * turned)).sum(), t0)
         assert torch.allclose(*found, rtol=1e-12, atol=1e-12)
-        assert torch.allclose(found[0], wanted, rtol=1e-5, atol=0)
+        assert torch.allclose(found[0], wanted, rtol=1e-4, atol=0)  # 1e-3 if errors were differentiated
 
 
 # Refusals
