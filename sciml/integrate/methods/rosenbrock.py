@@ -119,7 +119,7 @@ class AbstractRosenbrock(AbstractMethod):
         structure = self.structure.exact()  # what is left of a residual is not found out by any iteration
         jacobian = structure.jacobian(field, start, v)
         system = structure.system(field, jacobian, shift_of(h) * tableau.gamma)
-        slope, drift = _slope_and_drift(field, start, v)
+        slope, drift = field(start, v), derivative(lambda s: field(s, v), start, torch.ones_like(start))
         us: list[Tensor] = []
         asked: list[Tensor] = [slope.detach()]
         for i, (node, weight) in enumerate(zip(tableau.nodes, tableau.drifts, strict=True)):
@@ -160,18 +160,6 @@ def derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tenso
     # Forward mode inside forward mode does not exist: the derivative of the vector-Jacobian product, which is linear.
     value, pull = torch.func.vjp(function, x)  # type: ignore[misc]
     return torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](direction)[0]
-
-
-def _slope_and_drift(field: PackedField, t: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """f(t, v) and df/dt, of one evaluation: f is the derivative of w f along w."""
-    if forward_ad._current_level >= 0:
-        return field(t, v), derivative(lambda s: field(s, v), t, torch.ones_like(t))
-
-    def weighted(at: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        slope = field(at[0], v)
-        return at[1] * slope, slope
-
-    return along(weighted, (t, v.new_zeros(())), (torch.ones_like(t), v.new_ones(())))
 
 
 def _status(jacobian: Jacobian, shift: Any, asked: list[Tensor], us: list[Tensor]) -> Tensor:
