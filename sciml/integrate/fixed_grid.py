@@ -85,8 +85,8 @@ class FixedLoop:
                 lost = (failed < 0) & ~finite_rows(y)
                 failed = torch.where(lost, i, failed)
                 result = torch.where(lost, int(Result.NON_FINITE), result)
-                # What solves equations was frozen above, at the step where it failed.
-                y = checked = freeze(lost if self.method.iterates else failed >= 0, checked, y)
+                # What tells its failures was frozen above, at the step where it failed.
+                y = checked = freeze(lost if step.status is not None else failed >= 0, checked, y)
             if i in self.wanted:
                 self.keep(i, times[i], y)
         return Walked(y, failed, result, evaluations)

@@ -64,9 +64,9 @@ _TEXTS = {
         "than rounding allows (take gradient=Checkpoint()), or the steps are too large (take smaller ones)"
     ),
     Result.NOT_CONVERGED: (
-        "Newton's iteration for an implicit step did not converge: the step is too large for the problem (take a "
-        "smaller dt, or PID steps), the Jacobian is singular or not finite there, or the field is not smooth (name the "
-        "times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
+        "Newton's iteration for an implicit step did not converge, or its matrix was singular: the step is too large "
+        "for the problem (take a smaller dt, or PID steps), the Jacobian is singular or not finite there, or the field "
+        "is not smooth (name the times of jumps in Clip(jumps=...)); a larger Newton(iterations=...) may help"
     ),
     Result.TOO_MANY_EVENTS: (
         "an event came more often than its `at_most`, or again and again at one time, as where a ball comes to rest: "

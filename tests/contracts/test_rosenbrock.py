@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 
 from sciml.integrate import (
     ODE,
@@ -16,16 +17,20 @@ from sciml.integrate import (
     AbstractRosenbrock,
     Checkpoint,
     Direct,
+    Event,
     Fixed,
     Forward,
+    Newton,
+    Result,
     Rodas5P,
     Rosenbrock23,
     RosenbrockTableau,
     SaveAt,
     SemiLinear,
+    SolveError,
     solve,
 )
-from sciml.integrate.implicit import Banded, Dense, Fourier, Krylov
+from sciml.integrate.implicit import Banded, Dense, Diagonal, Fourier, Krylov
 from tests.helpers import final_subclasses, order_table
 from tests.orders import errors, unequal
 from tests.problems import ode_problems
@@ -207,6 +212,77 @@ def test_trees_and_complex_states_are_those_of_their_parts():
     assert torch.allclose(torch.view_as_real(z)[:, 0], wanted, rtol=0, atol=1e-13)
 
 
+# Times that a batch shares
+
+
+SHARED = {
+    "t1 of each sample": lambda: ((0.0, torch.tensor([1.0, 2.0])), PID(rtol=1e-4, atol=1e-6), None),
+    "t0 with a gradient": lambda: ((torch.tensor(0.0, requires_grad=True), 1.0), PID(rtol=1e-4, atol=1e-6), None),
+    "event on a grid": lambda: ((0.0, 1.0), Fixed(n=16), Event(lambda t, y: y[:, 0] - 0.5)),
+    "event of joint steps": lambda: (
+        (0.0, 1.0),
+        PID(rtol=1e-4, atol=1e-6, per_sample=False),
+        Event(lambda t, y: y[:, 0] - 0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+@METHOD
+def test_times_that_a_batch_shares(method, case):
+    """They are one number in memory, of which forward mode wants as many as there are samples; so with the state."""
+    (t0, t1), control, event = SHARED[case]()
+    y0 = torch.tensor([[0.8]]).expand(2, 1)
+    solution = solve(ODE(lambda t, y: -2 * t * y), method, y0, t0, t1, control=control, event=event)
+    end = torch.as_tensor(t1).expand(2)
+    if event is not None:
+        end = torch.full((2,), math.sqrt(math.log(1.6)))
+        assert torch.allclose(solution.events.end, end, rtol=0, atol=2e-3)
+    assert torch.allclose(solution.ys[:, 0], 0.8 * torch.exp(-(end**2)), rtol=0, atol=2e-3)
+
+
+# Matrices that cannot be solved with
+
+STRUCTURES = [Dense(), Diagonal(), Banded(0, 0), Krylov()]
+STRUCTURE = pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: type(s).__name__)
+
+
+@STRUCTURE
+@pytest.mark.parametrize("kind", [Rosenbrock23, Rodas5P])
+def test_singular_matrices_fail_at_their_step(kind, structure):
+    """1 - h gamma J = 0 exactly, by an h for which 1 / (h gamma) is not rounded away; in a batch-mate it is 2."""
+    gamma = kind.tableau.gamma
+    h = next(float(h) for h in np.arange(32, 64) / 256 if h * gamma * (1 / (h * gamma)) == 1.0)
+    slope = 1 / (h * gamma)
+    y0, slopes, method = torch.ones(2, 1), torch.tensor([[slope], [-slope]]), kind(structure)
+    term = ODE(lambda t, y: slopes * y)
+    assert method.step(term, 0.0, h, y0, ()).status.tolist() == [Result.NOT_CONVERGED, 0]
+    with pytest.raises(SolveError, match=r"sample 0, at or shortly before t=.* .step 1.: .* its matrix was singular"):
+        solve(term, method, y0, 0.0, 2 * h, control=Fixed(n=2))
+    kept = solve(term, method, y0, 0.0, 2 * h, control=Fixed(n=2), throw=False)
+    assert kept.result.tolist() == [Result.NOT_CONVERGED, 0] and kept.ys[0] == 1.0
+    control = PID(rtol=1e-2, atol=1e-2, dt0=h, compact=False)
+    tried = solve(term, method, y0, 0.0, h, control=control)  # with smaller steps it is regular
+    assert tried.stats.rejected[0] > 0
+    assert torch.allclose(tried.ys, torch.exp(h * slopes), rtol=0.2)
+
+
+@STRUCTURE
+@pytest.mark.parametrize("kind", [Rosenbrock23, Rodas5P])
+def test_infinite_jacobians_are_no_success(kind, structure):
+    """A tank that is filled and leaks, y' = 1 - sqrt(y), at first empty: 0 solves a system with an infinite matrix."""
+    term = ODE(lambda t, y: 1 - torch.sqrt(y))
+    for control in (PID(), Fixed(n=4)):
+        solution = solve(term, kind(structure), torch.zeros(1, 1), 0.0, 1.0, control=control, throw=False)
+        assert solution.result.tolist() == [Result.NOT_CONVERGED]
+
+
+def test_fields_that_are_not_finite_are_named_as_such():
+    term = ODE(lambda t, y: torch.log(y))
+    found = solve(term, Rodas5P(), -torch.ones(1, 1), 0.0, 1.0, control=Fixed(n=2), throw=False)
+    assert found.result.tolist() == [Result.NON_FINITE]
+
+
 # Gradients
 
 
@@ -256,6 +332,14 @@ def test_all_modes_give_one_gradient(method):
 # Refusals
 
 
+@pytest.fixture
+def untyped():
+    """Without the checks of annotations that tests run with, as users call."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
 def test_what_is_refused():
     term, y0 = ODE(lambda t, y: -y), torch.ones(1, 4)
     with pytest.raises(TypeError, match="Rodas5P steps ODE.f. terms, got SemiLinear. Write the whole"):
@@ -268,3 +352,32 @@ def test_what_is_refused():
     (g,) = torch.autograd.grad(y1.square().sum(), y0, create_graph=True)
     with pytest.raises(RuntimeError, match="implicit methods give first derivatives only"):
         torch.autograd.grad(g.sum(), y0)
+
+
+def test_what_is_built_wrongly_is_refused(untyped):
+    with pytest.raises(TypeError, match=r"`structure` of Rodas5P must be .*, got a Newton. It .* write Rodas5P\(\)"):
+        Rodas5P(Newton())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"write Rosenbrock23\(Banded\(lower=1, upper=2\)\)"):
+        Rosenbrock23(Newton(structure=Banded(1, 2)))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got 'x'. Write Rodas5P\(\), or e.g. Rodas5P\(Banded\(1, 1\)\)"):
+        Rodas5P(structure="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("structure", [Diagonal(), Banded(1, 0)], ids=repr)
+def test_structures_that_do_not_hold_are_refused(structure, dtype):
+    """The order rests on the exact Jacobian; one entry of one sample beside the structure is enough."""
+    y0 = torch.tensor([[1.0, 2.0, 0.5], [0.3, 0.7, 2.0]], dtype=dtype)
+
+    def field(weight):
+        return ODE(lambda t, y: torch.cos(t) - y**3 + weight * torch.roll(y, -1, 1).square())
+
+    def run(weight):
+        return solve(field(weight), Rodas5P(structure), y0, 0.0, 0.1, control=Fixed(n=2))
+
+    run(torch.zeros(2, 1, dtype=dtype))
+    with pytest.raises(TypeError, match=r"but that of the field is not of structure=.*, which iterates"):
+        run(torch.tensor([[0.0], [0.02]], dtype=dtype))
+    if isinstance(structure, Banded):
+        below = ODE(lambda t, y: -y + 0.1 * torch.roll(y, 1, 1) * torch.tensor([0.0, 1.0, 1.0], dtype=dtype))
+        solve(below, Rodas5P(structure), y0, 0.0, 0.1, control=Fixed(n=2))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 
 from sciml.integrate import (
     BDF,
@@ -18,13 +19,17 @@ from sciml.integrate import (
     Clip,
     Direct,
     Eager,
+    Event,
     Fixed,
+    Kvaerno5,
     Newton,
+    RadauIIA5,
     SaveAt,
     SemiLinear,
     SolveError,
     solve,
 )
+from sciml.integrate.implicit import Banded
 from sciml.integrate.methods.bdf_formulas import KAPPAS, coefficients, polynomials, sums_of_known
 from tests.helpers import final_subclasses, order_table
 from tests.orders import errors, unequal
@@ -242,6 +247,33 @@ def test_joint_steps_keep_one_order_and_are_controlled_together():
     assert torch.allclose(joint, own, rtol=0, atol=3e-5)
 
 
+def test_joint_steps_go_on_when_an_event_ends_a_sample():
+    """What stands still has no error, though its past has; the batch-mate goes on as before."""
+    y0, event = torch.tensor([[1.0], [2.0]]), Event(lambda t, y: y[:, 0] - 0.5)
+    control = PID(rtol=1e-4, atol=1e-6, per_sample=False)
+    for method in (BDF(), NDF(2, variable_order=False)):
+        solution = solve(ODE(lambda t, y: -y), method, y0, 0.0, 1.0, control=control, event=event)
+        assert torch.allclose(solution.events.end, torch.tensor([math.log(2.0), 1.0]), rtol=0, atol=2e-3)
+        assert float(solution.ys[1, 0]) == pytest.approx(2 / math.e, abs=2e-3)
+        without = solve(ODE(lambda t, y: -y), method, y0, 0.0, 1.0, control=control)
+        assert int(solution.stats.steps[1]) < 2 * int(without.stats.steps.max())
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_dense_output_of_the_first_steps_has_the_form_of_the_others(k):
+    """Those by Rodas5P have polynomials of degree 4; all of one solve lie in one table."""
+    method, y0, ts = BDF(k, variable_order=False), torch.ones(2, 1), torch.tensor([0.01, 0.5, 1.0])
+    term, control = ODE(lambda t, y: -y), PID(rtol=1e-5, atol=1e-5)
+    save = SaveAt(ts=ts, dense=True)
+    solution = solve(term, method, y0, 0.0, 1.0, control=control, save=save)
+    assert torch.allclose(solution.ys[..., 0], torch.exp(-ts).expand(2, 3), rtol=0, atol=1e-3)
+    assert torch.allclose(solution(0.25), torch.full((2, 1), math.exp(-0.25)), rtol=0, atol=1e-3)
+    own = torch.tensor([[0.12, 0.5], [0.13, 1.0]])
+    ends, save = torch.tensor([1.0, 2.0]), SaveAt(ts=own)
+    grid = solve(term, method, y0, torch.zeros(2), ends, control=Fixed(n=40), save=save).ys
+    assert torch.allclose(grid[..., 0], torch.exp(-own), rtol=0, atol=1e-3)
+
+
 def test_trees_complex_states_and_single_precision():
     def whole(t, y):
         time = t if t.ndim == 0 else t.reshape(-1)
@@ -302,7 +334,89 @@ def test_checkpoint_gives_the_gradient_of_direct(method):
         assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@METHOD
+def test_gradients_through_jumps_are_as_accurate_as_the_solution(method):
+    """A ball that bounces: steps begin anew, at order 1, at a time with a gradient. Were their errors differentiated by
+    that time, the gradient would be exact to 1e-5."""
+    control = PID(rtol=1e-10, atol=1e-10)
+    h, g = torch.tensor([2.0], requires_grad=True), 9.81
+    fall = ODE(lambda t, y: torch.stack([y[:, 1], torch.full_like(y[:, 1], -g)], dim=1))
+    bounce = Event(
+        lambda t, y: y[:, 0], direction=-1, jump=lambda t, y: torch.stack([0 * y[:, 0], -0.8 * y[:, 1]], dim=1)
+    )
+    y1 = solve(fall, method, torch.stack([h, 0 * h], dim=1), 0.0, 0.8, control=control, event=bounce).ys[0, 0]
+    t = torch.sqrt(2 * h / g)
+    exact = 0.8 * g * t * (0.8 - t) - g * (0.8 - t).square() / 2
+    found, wanted = (float(torch.autograd.grad(y, h)[0]) for y in (y1, exact))
+    assert found == pytest.approx(wanted, rel=1e-8)
+
+
+def test_gradients_of_times_and_outputs_behind_jumps():
+    """y' = -y², set from 1/2 to 1: it passes 1/2 at 2 - 1 / y0, and every 1 later."""
+    y0 = torch.tensor([[1.5], [1.2]], requires_grad=True)
+    again = Event(lambda t, y: y[:, 0] - 0.5, direction=-1, jump=lambda t, y: y + 0.5)
+    term, save = ODE(lambda t, y: -y.square()), SaveAt(t1=True, ts=torch.tensor([1.4, 2.35]))
+    solution = solve(term, BDF(), y0, 0.0, 2.4, control=PID(rtol=1e-7, atol=1e-7), event=again, save=save)
+    first = 2 - 1 / y0
+    exact = 1 / (1 + save.ts - first - torch.floor(save.ts - first).detach())  # type: ignore[operator]
+    end = 1 / (1 + 2.4 - first - torch.floor(2.4 - first).detach())
+    times = torch.cat([first, first + 1], dim=1)
+    pairs = [(solution.events[0].times, times), (solution.ys["ts"][..., 0], exact), (solution.ys["t1"], end)]
+    for values, closed in pairs:
+        assert torch.allclose(values, closed, rtol=0, atol=1e-5)
+        found, wanted = (torch.autograd.grad(y.sum(), y0, retain_graph=True)[0] for y in (values, closed))
+        assert torch.allclose(found, wanted, rtol=1e-4, atol=0)  # 1e-3 if errors were differentiated by the time
+
+
+@METHOD
+def test_gradient_of_the_first_time_of_adaptive_steps(method):
+    """Times of samples, one of which goes backwards, and one for all."""
+    y0, rates, controls = torch.tensor([[0.5], [1.0]]), torch.tensor([[1.0], [-2.0]]), PID(rtol=1e-6, atol=1e-6)
+    for start, end in (([0.1, 0.9], [0.9, 0.2]), (0.1, 0.9)):
+        found = []
+        for gradient in (Direct(), Checkpoint(4)):
+            t0 = torch.tensor(start, requires_grad=True)
+            t1 = torch.tensor(end)
+            term = ODE(lambda t, y: rates * y * torch.cos(t))
+            y1 = solve(term, method, y0, t0, t1, control=controls, gradient=gradient).ys
+            found.append(torch.autograd.grad(y1.sum(), t0)[0])
+        t0 = torch.tensor(start, requires_grad=True)
+        turned = (torch.sin(t1) - torch.sin(t0)).reshape(-1, 1)
+        (wanted,) = torch.autograd.grad((y0 * torch.exp(rates * turned)).sum(), t0)
+        assert torch.allclose(*found, rtol=1e-12, atol=1e-12)
+        assert torch.allclose(found[0], wanted, rtol=1e-4, atol=0)  # 1e-3 if errors were differentiated
+
+
 # Refusals
+
+
+@pytest.fixture
+def untyped():
+    """Without the checks of annotations that tests run with, as users call."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("kind", [Kvaerno5, RadauIIA5])
+def test_what_implicit_methods_are_built_from(kind, untyped):
+    name = kind.__name__
+    with pytest.raises(TypeError, match=rf"Write {name}\(Newton\(structure=Banded\(lower=1, upper=1\)\)\)"):
+        kind(Banded(1, 1))
+    with pytest.raises(TypeError, match=rf"`newton` of {name} must be a Newton, got 'x'. Write {name}\(\), or e.g."):
+        kind("x")
+
+
+def test_what_bdf_is_built_from(untyped):
+    with pytest.raises(ValueError, match="`order` of BDF must be at most 5, got 7. Order 6 .* take RadauIIA5"):
+        BDF(order=7)
+    remedy = r"Write BDF\(newton=Newton\(structure=Banded\(lower=1, upper=1\)\)\)"
+    with pytest.raises(TypeError, match="the first argument of BDF is `order`, got a Banded. " + remedy):
+        BDF(Banded(1, 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the first argument of NDF is `order`, got a Newton. Write NDF.newton=Newton"):
+        NDF(Newton())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="`newton` of BDF must be a Newton, got Banded.*" + remedy):
+        BDF(newton=Banded(1, 1))  # type: ignore[arg-type]
 
 
 def test_what_is_refused():

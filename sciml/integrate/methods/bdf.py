@@ -22,15 +22,18 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
-from sciml.integrate.implicit import Newton, PackedField, Packing, for_gradients, implicitly
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves
+from sciml.integrate.implicit import AbstractStructure, Newton, PackedField, Packing, for_gradients, implicitly
+from sciml.integrate.implicit.packing import size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
+from sciml.integrate.methods.arguments import check_newton
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.bdf_formulas import (
     KAPPAS,
     at,
     coefficients,
     polynomials,
+    safe,
     sums_of_known,
     up_to,
 )
@@ -75,9 +78,19 @@ class _Carry(NamedTuple):
     eta: Tensor
 
 
+class _Start(NamedTuple):
+    """Where a step begins: what `AbstractBDF.step` is given, and the part of the step that t0 has moved, (batch, 1)."""
+
+    t0: Time
+    y: Flat
+    carry: _Carry
+    lag: Tensor
+
+
 class _Dense(NamedTuple):
     """What a step leaves for its dense output: differences at its end, alpha, their degree, stages of Rodas5P."""
 
+    start: _Start
     deltas: Tensor
     alpha: Tensor
     degree: Tensor
@@ -99,6 +112,20 @@ class AbstractBDF(AbstractMethod):
     iterates: ClassVar[bool] = True
     compiles: ClassVar[bool] = False
     counts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        name, order = type(self).__name__, self.order
+        if isinstance(order, Newton | AbstractStructure):
+            newton = "Newton(...)" if isinstance(order, Newton) else f"Newton(structure={order})"
+            raise TypeError(
+                f"the first argument of {name} is `order`, got a {type(order).__name__}. Write {name}(newton={newton})."
+            )
+        check_newton(self, self.newton, "newton=")
+        check_whole("order", order, 1)
+        if order > 5:
+            raise ValueError(
+                f"`order` of {name} must be at most 5, got {order}. Order 6 is hardly stable; take RadauIIA5."
+            )
 
     @property
     def error_order(self) -> int:  # type: ignore[override]
@@ -143,23 +170,56 @@ class AbstractBDF(AbstractMethod):
 
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> Step:
         """One step; see `AbstractMethod.step`."""
-        return _Attempt(self, term, t0, t1, y, carry).run()
+        return _Attempt(self, term, self._start(term, t0, t1, y, carry), t1).run()
+
+    def _start(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> _Start:
+        """The start. Where adaptive steps begin, at a time with a gradient, the state takes that over:
+
+            y(t; t0, y0) = y(t; s, y0 - (t0 - s) f(t0, y0)) to first order, s being t0 without its gradient
+
+        Steps have errors that depend on where they begin. Of order 1, they are in proportion to the tolerance, but
+        their derivatives to its square root. Steps from a state that moves at a fixed time have the usual errors.
+        """
+        v = self._packed(term, y)[1]
+        lag = torch.zeros(len(v), 1, dtype=torch.float64, device=v.device)
+        if self.tolerances is None or not isinstance(t0, Tensor) or not is_differentiated(t0):
+            return _Start(t0, y, carry, lag)
+        begun = carry.past[:, 0].detach() == _CLOSE
+        if not bool(begun.any()):
+            return _Start(t0, y, carry, lag)
+        packed, mask, at = *self._packed(term, y)[:1], begun[:, None], t0.detach()
+        t = field_time(at, first_leaf(y))
+        with unrecorded():
+            slope = torch.where(mask, packed(t, v), 0.0).nan_to_num(0.0, 0.0, 0.0)
+        v = v - size_of(t0 - at, v) * slope
+        first = torch.where(mask, _CLOSE * packed(t, v), carry.deltas[:, 0])
+        carry = carry._replace(deltas=torch.cat([first.unsqueeze(1), carry.deltas[:, 1:]], dim=1))
+        lag = torch.where(mask, _per_row((t0 - at) / safe(torch.as_tensor(t1 - at).detach()), v)[:, None], lag)
+        t0 = torch.where(beside(begun, t0), at, t0) if t0.ndim else at
+        return _Start(t0, Packing.of(y).unpack(v), carry, lag)
+
+    @staticmethod
+    def _packed(term: ODE, y: Flat) -> tuple[PackedField, Tensor]:
+        packing = Packing.of(y)
+        return PackedField(term.f, packing), packing.pack(y)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
-        """y0 and the coefficients of theta, theta², ..., (batch, power, size); see `AbstractMethod.prepare_dense`."""
+        """y0, the coefficients of theta, theta², ..., (batch, power, size), and `lag`; see `AbstractMethod`."""
         last: _Dense = step.dense
-        powers = max(self.order, 4) if last.stages else self.order
+        powers = self.order if self._varies else max(self.order, 4)  # the same in all steps, by Rodas5P or not
         table = polynomials(last.alpha, last.degree, powers).to(last.deltas.dtype)
         rows = table.mT @ last.deltas
         if last.stages:
             weights = torch.tensor(Rodas5P.tableau.dense, dtype=rows.dtype, device=rows.device).T
             first = torch.nn.functional.pad(weights @ torch.stack(last.stages, dim=1), (0, 0, 0, powers - 4))
             rows = torch.where(last.starting[:, None, None], first, rows)
-        return y0, rows
+        return last.start.y, rows, last.start.lag
 
     def interpolate(self, dense: Any, t0: Time, t1: Time, theta: Tensor) -> Flat:
         """The state at t0 + theta (t1 - t0); see `AbstractMethod.interpolate`."""
-        y0, rows = dense
+        y0, rows, lag = dense
+        if is_differentiated(lag):
+            theta = theta + (1 - theta) * lag
         powers = torch.cumprod(theta.unsqueeze(-1).expand(*theta.shape, rows.shape[1]), dim=-1)
         return states_at(y0, powers, rows)
 
@@ -171,7 +231,7 @@ class BDF(AbstractBDF):
 
     The least work per step of all stiff methods, for large smooth problems and fields that are dear to evaluate.
     A-stable to order 2, A(alpha)-stable beyond: alpha = 86, 73, 52 degrees at order 3, 4, 5. Where the solution
-    oscillates fast and undamped take `order=2`, or Radau5, Rodas5P.
+    oscillates fast and undamped take `order=2`, or RadauIIA5, Rodas5P.
 
     Args:
         order: the highest order, 1 to 5.
@@ -180,6 +240,7 @@ class BDF(AbstractBDF):
         tolerances: (rtol, atol) per tensor of the state, as the step control has them; set by `tuned`.
 
     Raises:
+        TypeError: if `newton` is none.
         ValueError: if the order is not a whole number from 1 to 5.
     """
 
@@ -188,9 +249,6 @@ class BDF(AbstractBDF):
     newton: Newton = field(default_factory=Newton)
     tolerances: tuple[tuple[Any, Any], ...] | None = None
     kappas: ClassVar[tuple[float, ...]] = (0.0,) * len(KAPPAS)
-
-    def __post_init__(self) -> None:
-        _check_order("BDF", self.order)
 
 
 @final
@@ -205,6 +263,7 @@ class NDF(AbstractBDF):
         order, variable_order, newton, tolerances: see `BDF`.
 
     Raises:
+        TypeError: if `newton` is none.
         ValueError: if the order is not a whole number from 1 to 5.
     """
 
@@ -214,24 +273,16 @@ class NDF(AbstractBDF):
     tolerances: tuple[tuple[Any, Any], ...] | None = None
     kappas: ClassVar[tuple[float, ...]] = KAPPAS
 
-    def __post_init__(self) -> None:
-        _check_order("NDF", self.order)
-
-
-def _check_order(name: str, order: int) -> None:
-    check_whole("order", order, 1)
-    if order > 5:
-        raise ValueError(f"`order` of {name} must be at most 5, got {order}. Order 6 is hardly stable; take Radau5.")
-
 
 class _Attempt:
     """One step on its way."""
 
-    def __init__(self, method: AbstractBDF, term: ODE, t0: Time, t1: Time, y: Flat, carry: _Carry) -> None:
-        self.method, self.term, self.newton, self.carry = method, term, method.newton, carry
-        self.t0, self.t1, self.y = t0, t1, y
+    def __init__(self, method: AbstractBDF, term: ODE, start: _Start, t1: Time) -> None:
+        self.method, self.term, self.newton, self.start, self.t1 = method, term, method.newton, start, t1
+        self.t0, self.y, self.carry, _ = start
+        t0, y, carry = self.t0, self.y, self.carry
         self.packing = Packing.of(y)
-        self.field, self.v = PackedField(term.f, self.packing), self.packing.pack(y)
+        self.field, self.v = method._packed(term, y)
         self.end = field_time(t1, first_leaf(y))
         self.joint = not (isinstance(t1, Tensor) and t1.ndim)
         self.h = _per_row(t1 - t0, self.v)
@@ -252,20 +303,18 @@ class _Attempt:
         method, carry = self.method, self.carry
         least = self.order - int(method.tolerances is None)
         starting = (carry.count < least) if not method._varies else torch.zeros_like(carry.old)
-        some = bool(starting.any()) if not method._varies else False
-        first = None
-        if some:
-            rodas = Rodas5P(structure=self.newton.structure)
-            first = rodas.step(self.term, self.t0, self.t1, self.y, ())
-        if first is not None and bool(starting.all()):
-            d = self.packing.pack(first.y) - self.predicted
-            self.evaluations = self.evaluations + Rodas5P.stages
+        if method._varies or not bool(starting.any()):
+            return self._finished(self._corrected(), None, starting)
+        rodas = Rodas5P(structure=self.newton.structure)
+        first = rodas.step(self.term, self.t0, self.t1, self.y, ())
+        assert first.status is not None
+        d = self.packing.pack(first.y) - self.predicted
+        if bool(starting.all()):
+            self.evaluations, self.status = self.evaluations + Rodas5P.stages, first.status
         else:
-            d = self._corrected()
-            if first is not None:
-                d = torch.where(starting[:, None], self.packing.pack(first.y) - self.predicted, d)
-                self.status = torch.where(starting, 0, self.status)
-                self.evaluations = torch.where(starting, Rodas5P.stages, self.evaluations)
+            d = torch.where(starting[:, None], d, self._corrected())
+            self.status = torch.where(starting, first.status, self.status)
+            self.evaluations = torch.where(starting, Rodas5P.stages, self.evaluations)
         return self._finished(d, first, starting)
 
     def _finished(self, d: Tensor, first: Step | None, starting: Tensor) -> Step:
@@ -279,14 +328,16 @@ class _Attempt:
         with unrecorded():
             error, order, age = self._judged(d.detach(), deltas.detach(), y1, starting)
             if first is not None:
-                error = torch.where(starting[:, None], self.packing.pack(first.error), error)  # type: ignore[arg-type]
+                error = torch.where(starting[:, None], self.packing.pack(first.error), error)  # type: ignore
+            # A row that stands still, while others of its norm go on, has no error.
+            error = torch.where(self.h[:, None] == 0, 0.0, error)
         # Without a tolerance iterations go on until rounding: then a new Jacobian is less work than many of them.
         old = torch.full_like(starting, self.newton.tolerances is None) | starting | (self.rate > _SLOW)
         old = old | (self.status > 0)
         carry = _Carry(kept, past, count, order, age, self.jacobian, old, self.eta)
         stages = first.dense if first is not None else ()
         degree = torch.minimum(self.order, count)
-        dense = _Dense(kept, self.numbers.alpha, degree, stages, starting)
+        dense = _Dense(self.start, kept, self.numbers.alpha, degree, stages, starting)
         return Step(y1, self.packing.unpack(error), dense, carry, self.status, self.evaluations)
 
     def _corrected(self) -> Tensor:

@@ -20,6 +20,7 @@ from sciml.integrate.flat import Flat, beside, map_leaves, real_dtype
 from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
+from sciml.integrate.methods.arguments import check_newton
 from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
@@ -70,6 +71,9 @@ class AbstractDIRK(AbstractMethod):
         cls.reuses_last = tableau.first_explicit
         cls.has_dense, cls.dense_order = True, min(3, tableau.order) if tableau.first_explicit else 1
         cls._predictors = tuple(_predictor(tableau, i) for i in range(tableau.stages))
+
+    def __post_init__(self) -> None:
+        check_newton(self, self.newton)
 
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Carry:
         """Slopes where stages need them, and the first Jacobian; see `AbstractMethod.init`."""

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly
+from sciml.integrate.methods.arguments import check_newton
 from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
@@ -102,6 +103,9 @@ class AbstractFullyImplicit(AbstractMethod):
         cls.has_error = tableau.filter_shift is not None
         cls.error_order = tableau.stages + 1 if cls.has_error else 0
         cls.has_dense, cls.dense_order = True, tableau.stages
+
+    def __post_init__(self) -> None:
+        check_newton(self, self.newton)
 
     def tuned(self, tolerances: tuple[tuple[Any, Any], ...] | None) -> AbstractMethod:
         """See `AbstractMethod.tuned`."""

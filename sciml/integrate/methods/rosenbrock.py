@@ -15,24 +15,29 @@ Source: Hairer & Wanner (1996), Solving Ordinary Differential Equations II, IV.7
 """
 
 import functools
-import importlib
-import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from sciml.integrate.directional import along
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
-from sciml.integrate.implicit import AbstractStructure, Fourier, PackedField, Packing, implicitly
+from sciml.integrate.implicit import AbstractStructure, Auto, Dense, Fourier, Krylov, PackedField, Packing, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
+from sciml.integrate.implicit.structure import Jacobian, beside_rows
+from sciml.integrate.methods.arguments import check_structure
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
+from sciml.integrate.solution import Result
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, unrecorded
+from sciml.integrate.transforms import is_differentiated, is_mapped, unrecorded
 
 Rows = tuple[tuple[float, ...], ...]
+_SAME, _SAME_SINGLE = 1e-6, 1e-3
+"""How far products with the Jacobian may differ from derivatives of the field, relatively: in float64, and below."""
 
 
 class AbstractRosenbrock(AbstractMethod):
@@ -59,11 +64,14 @@ class AbstractRosenbrock(AbstractMethod):
         )
         cls._ends = (tableau.m, tableau.error)
 
+    def __post_init__(self) -> None:
+        check_structure(self, self.structure)
+
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Any:
         """Nothing is carried; see `AbstractMethod.init`.
 
         Raises:
-            TypeError: for terms that are no `ODE`, or a structure that is none.
+            TypeError: for terms that are no `ODE`, or a structure that does not give the exact Jacobian.
         """
         name = type(self).__name__
         if not isinstance(term, ODE):
@@ -76,18 +84,44 @@ class AbstractRosenbrock(AbstractMethod):
                 f"{name} needs the exact Jacobian, got structure=Fourier(...), which knows its linear part only. Take "
                 "Dense(), Banded(...) or Krylov(), or Fourier with a method that iterates, such as KenCarp4."
             )
+        if not isinstance(self.structure, Auto | Dense | Krylov):  # which hold for every field
+            packing = Packing.of(y0)
+            self._check_exact(PackedField(term.f, packing), field_time(t0, first_leaf(y0)), packing.pack(y0))
         return ()
 
+    @unrecorded()
+    def _check_exact(self, field: PackedField, t: Tensor, v: Tensor) -> None:
+        """Raise if J x by the structure is not the derivative of the field along x, for one x at the start."""
+        t, v = t.detach(), v.detach()
+        if is_mapped(t, v):
+            return
+        size = torch.rand(v.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+        x = size.to(v).expand_as(v)
+        found = self.structure.product(field, self.structure.jacobian(field, t, v), x)
+        exact = derivative(lambda y: field(t, y), v, x)
+        scale = torch.maximum(*(torch.linalg.vector_norm(a, dim=1) for a in (found, exact)))
+        left = torch.linalg.vector_norm(found - exact, dim=1) / scale
+        limit = _SAME if v.dtype == torch.float64 else _SAME_SINGLE
+        if bool((left > limit).any()):  # not where both are 0, or not finite
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} needs the exact Jacobian, but that of the field is not of structure={self.structure}: at t0 "
+                f"products with it are wrong by {float(left.nan_to_num().max()):.1e} of their size. Take {name}(), a "
+                f"wider Banded(...), or Kvaerno5(Newton(structure={self.structure})), which iterates."
+            )
+
     def step(self, term: ODE, t0: Time, t1: Time, y: Flat, carry: Any) -> Step:
-        """One step; see `AbstractMethod.step`."""
+        """One step; see `AbstractMethod.step`. A row whose matrix is singular or not finite has not converged."""
         tableau, packing = self.tableau, Packing.of(y)
         field, v, leaf = PackedField(term.f, packing), packing.pack(y), first_leaf(y)
         h = size_of(t1 - t0, v)
         start = field_time(t0, leaf)
         structure = self.structure.exact()  # what is left of a residual is not found out by any iteration
-        system = structure.system(field, structure.jacobian(field, start, v), shift_of(h) * tableau.gamma)
-        slope, drift = along(field, start, v, torch.ones_like(start), None)
+        jacobian = structure.jacobian(field, start, v)
+        system = structure.system(field, jacobian, shift_of(h) * tableau.gamma)
+        slope, drift = field(start, v), derivative(lambda s: field(s, v), start, torch.ones_like(start))
         us: list[Tensor] = []
+        asked: list[Tensor] = [slope.detach()]
         for i, (node, weight) in enumerate(zip(tableau.nodes, tableau.drifts, strict=True)):
             known = None
             if i > 0:
@@ -97,14 +131,17 @@ class AbstractRosenbrock(AbstractMethod):
             r = slope if weight == 0.0 else slope + (weight * h) * drift
             r = (tableau.gamma * h) * r
             r = r if known is None else r + known
+            asked.append(r.detach())
             with unrecorded():
-                u = system.solve(r.detach()).to(v.dtype)
+                u = system.solve(asked[-1]).to(v.dtype)
             if is_differentiated(r):
-                r = r + (tableau.gamma * h) * along(field, start, v, None, u)[1]
+                r = r + (tableau.gamma * h) * derivative(lambda x: field(start, x), v, u)
                 u = implicitly(u, r, lambda: system)
             us.append(u)
         moved, error = mixed(self._ends, us)
-        return Step(packing.unpack(v + moved), packing.unpack(error), tuple(us), (), None)
+        with unrecorded():
+            status = _status(jacobian, shift_of(h), asked, us)
+        return Step(packing.unpack(v + moved), packing.unpack(error), tuple(us), (), status)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
         """y0 and the stages, (batch, stage, size); see `AbstractMethod.prepare_dense`."""
@@ -116,23 +153,24 @@ class AbstractRosenbrock(AbstractMethod):
         return states_at(y0, dense_weights(self.tableau.dense, theta), us)
 
 
-def along(field: PackedField, t: Tensor, v: Tensor, dt: Tensor | None, dv: Tensor | None) -> tuple[Tensor, Tensor]:
-    """f(t, v) and its derivative in one direction, of time or state, which autograd can differentiate again."""
-    function, x, dx = (lambda s: field(s, v), t, dt) if dt is not None else (lambda y: field(t, y), v, dv)
+def derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+    """d/ds function(x + s direction) at s = 0, which autograd can differentiate again."""
     if forward_ad._current_level < 0:
-        _prepare_forward_mode()
-        return torch.func.jvp(function, (x,), (dx,))  # type: ignore[return-value]
+        return along(function, x, direction)
     # Forward mode inside forward mode does not exist: the derivative of the vector-Jacobian product, which is linear.
     value, pull = torch.func.vjp(function, x)  # type: ignore[misc]
-    return value, torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](dx)[0]
+    return torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](direction)[0]
 
 
-@functools.cache
-def _prepare_forward_mode() -> None:
-    """Let torch load its rules for forward mode without the warning this raises, for code that allows none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-        importlib.import_module("torch._decomp.decompositions_for_jvp")
+def _status(jacobian: Jacobian, shift: Any, asked: list[Tensor], us: list[Tensor]) -> Tensor:
+    """NOT_CONVERGED in rows whose matrix, or a solution with it, is not finite though what it was asked for is."""
+    known = torch.isfinite(torch.stack(asked)).all(-1)
+    solved = torch.isfinite(torch.stack(us)).all(-1)
+    lost = (known[1:] & ~solved).any(0)
+    for part in jacobian:
+        finite = torch.isfinite(part * beside_rows(shift, part.ndim)).unsqueeze(-1).flatten(1).all(1)
+        lost = lost | known[0] & ~finite
+    return lost * int(Result.NOT_CONVERGED)
 
 
 def states_at(y0: Flat, weights: Tensor, rows: Tensor) -> Flat:

@@ -1,0 +1,27 @@
+"""What methods that solve equations are built from: messages for what is easily confused."""
+
+from typing import Any
+
+from sciml.integrate.implicit import AbstractStructure, Auto, Newton
+
+
+def check_structure(method: Any, structure: Any) -> None:
+    """Raise unless a method that iterates nothing was given a structure of the Jacobian."""
+    if isinstance(structure, AbstractStructure):
+        return
+    name, got, remedy = type(method).__name__, repr(structure), "Write {0}(), or e.g. {0}(Banded(1, 1))."
+    if isinstance(structure, Newton):
+        inner = "" if isinstance(structure.structure, Auto) else structure.structure
+        got, remedy = "a Newton", f"It iterates nothing: write {{0}}({inner})."
+    raise TypeError(f"`structure` of {name} must be a structure of the Jacobian, got {got}. {remedy.format(name)}")
+
+
+def check_newton(method: Any, newton: Any, keyword: str = "") -> None:
+    """Raise unless a method was given a `Newton`; `keyword` is what stands before it, where it is not the first."""
+    if isinstance(newton, Newton):
+        return
+    name = type(method).__name__
+    remedy = f"Write {name}(), or e.g. {name}({keyword}Newton(iterations=20))."
+    if isinstance(newton, AbstractStructure):
+        remedy = f"Write {name}({keyword}Newton(structure={newton}))."
+    raise TypeError(f"`newton` of {name} must be a Newton, got {newton!r}. {remedy}")
