@@ -345,6 +345,19 @@ def test_gradients_are_exact_where_the_structure_is_only_near(near, method):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
 
 
+def test_the_start_of_bdf_keeps_its_order_where_the_structure_is_only_near():
+    """Its first steps are those of a Rosenbrock method, which does not iterate an error of the Jacobian away."""
+
+    def turning(t: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([-y[:, 0] - 2 * y[:, 1], 2 * y[:, 0] - y[:, 1]], dim=1)
+
+    def final(structure: AbstractStructure) -> Tensor:
+        method = BDF(3, variable_order=False, newton=Newton(structure=structure))
+        return solve(ODE(turning), method, torch.ones(2, 2), 0.0, 1.0, control=Fixed(n=10)).ys
+
+    torch.testing.assert_close(final(Diagonal()), final(Dense()), rtol=1e-11, atol=1e-11)
+
+
 # What torch imports for forward mode warns of its own use of torch.jit.script.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_gradients_in_forward_mode_and_by_transforms():
