@@ -833,7 +833,7 @@ def test_the_first_step_follows_the_scale_of_the_field():
 @pytest.mark.parametrize("per_sample", [True, False])
 def test_gains_are_those_of_the_method_unless_named(method, gains, per_sample):
     def steps(named):
-        control = PID(gains=named, per_sample=per_sample, rtol=1e-4)
+        control = PID(gains=named, per_sample=per_sample, rtol=1e-2, atol=1e-4)
         return solve(ODE(kick), method, oscillators()[:, :2], 0.0, 3.0, control=control).stats.attempts.tolist()
 
     assert steps(None) == steps(gains) != steps((0.1, 0.9, 0.0))

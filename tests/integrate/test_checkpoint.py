@@ -15,7 +15,9 @@ from sciml.integrate import (
     PID,
     RK4,
     SSPRK3,
+    AbstractLangevin,
     AbstractMethod,
+    AbstractStochastic,
     Adams,
     Checkpoint,
     Chunks,
@@ -42,9 +44,11 @@ OTHERS = {"StepDoubling": StepDoubling(RK4()), "Reversibly": Reversibly(Dopri5()
 METHODS: list[AbstractMethod] = [
     OTHERS.get(kind.__name__) or kind()
     for kind in sorted(final_subclasses(AbstractMethod), key=lambda kind: kind.__name__)
-    if kind.__module__.startswith("sciml.integrate") and not kind.__name__.startswith(("_", "Compiled"))
+    if kind.__module__.startswith("sciml.integrate")
+    and not kind.__name__.startswith(("_", "Compiled"))
+    and not issubclass(kind, (AbstractStochastic, AbstractLangevin))
 ]
-"""Every method there is."""
+"""Every method there is, but for those of noise: `tests/integrate/test_stochastic.py`."""
 LOOSE = PID(rtol=1e-4, atol=1e-4)
 COARSE = {"BackwardEuler": 1e-2, "Trapezoid": 1e-2, "Euler": 1e-2}
 """Tolerances of methods that would need hundreds of steps; they reject steps all the same."""
