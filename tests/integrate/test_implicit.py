@@ -508,7 +508,7 @@ def test_failure_of_joint_steps_is_a_result():
 
 
 def test_explicit_methods_on_stiff_problems_are_told_so():
-    with pytest.raises(SolveError, match=r"the problem is stiff: take an implicit one, e\.g\. Kvaerno5"):
+    with pytest.raises(SolveError, match=r"the problem is stiff: take an implicit one, e\.g\. Rodas5P"):
         solve(ODE(stiff(torch.tensor([1e6]))), Dopri5(), torch.ones(1, 2), 0.0, 1.0, max_steps=50)
 
 
