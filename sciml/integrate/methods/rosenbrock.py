@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from sciml.integrate.directional import along
+from sciml.integrate.directional import valued_along
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
 from sciml.integrate.implicit import AbstractStructure, Auto, Dense, Fourier, Krylov, PackedField, Packing, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
@@ -98,7 +98,7 @@ class AbstractRosenbrock(AbstractMethod):
         size = torch.rand(v.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
         x = size.to(v).expand_as(v)
         found = self.structure.product(field, self.structure.jacobian(field, t, v), x)
-        exact = derivative(lambda y: field(t, y), v, x)
+        exact = valued_derivative(lambda y: field(t, y), v, x)[1]
         scale = torch.maximum(*(torch.linalg.vector_norm(a, dim=1) for a in (found, exact)))
         left = torch.linalg.vector_norm(found - exact, dim=1) / scale
         limit = _SAME if v.dtype == torch.float64 else _SAME_SINGLE
@@ -119,7 +119,7 @@ class AbstractRosenbrock(AbstractMethod):
         structure = self.structure.exact()  # what is left of a residual is not found out by any iteration
         jacobian = structure.jacobian(field, start, v)
         system = structure.system(field, jacobian, shift_of(h) * tableau.gamma)
-        slope, drift = field(start, v), derivative(lambda s: field(s, v), start, torch.ones_like(start))
+        slope, drift = valued_derivative(lambda s: field(s, v), start, torch.ones_like(start))
         us: list[Tensor] = []
         asked: list[Tensor] = [slope.detach()]
         for i, (node, weight) in enumerate(zip(tableau.nodes, tableau.drifts, strict=True)):
@@ -135,7 +135,7 @@ class AbstractRosenbrock(AbstractMethod):
             with unrecorded():
                 u = system.solve(asked[-1]).to(v.dtype)
             if is_differentiated(r):
-                r = r + (tableau.gamma * h) * derivative(lambda x: field(start, x), v, u)
+                r = r + (tableau.gamma * h) * valued_derivative(lambda x: field(start, x), v, u)[1]
                 u = implicitly(u, r, lambda: system)
             us.append(u)
         moved, error = mixed(self._ends, us)
@@ -153,13 +153,13 @@ class AbstractRosenbrock(AbstractMethod):
         return states_at(y0, dense_weights(self.tableau.dense, theta), us)
 
 
-def derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
-    """d/ds function(x + s direction) at s = 0, which autograd can differentiate again."""
+def valued_derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """function(x) and d/ds function(x + s direction) at s = 0, which autograd can differentiate again."""
     if forward_ad._current_level < 0:
-        return along(function, x, direction)
+        return valued_along(function, x, direction)
     # Forward mode inside forward mode does not exist: the derivative of the vector-Jacobian product, which is linear.
     value, pull = torch.func.vjp(function, x)  # type: ignore[misc]
-    return torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](direction)[0]
+    return value, torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](direction)[0]
 
 
 def _status(jacobian: Jacobian, shift: Any, asked: list[Tensor], us: list[Tensor]) -> Tensor:
