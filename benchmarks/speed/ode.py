@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torchdiffeq
-from timing import Row, compare, markdown, write
+from timing import Call, Row, check, compare, gradient, markdown, peer, quiet, write
 from torch import Tensor, nn
 
 from sciml.integrate import ODE, PID, Backsolve, Checkpoint, Dopri5, Fixed, SaveAt, ThreeEighths, solve
@@ -27,16 +27,6 @@ from sciml.integrate import ODE, PID, Backsolve, Checkpoint, Dopri5, Fixed, Save
 SEED = 0
 RESULTS = Path(__file__).parent / "results" / "ode.json"
 TOLERANCES = {"rtol": 1e-6, "atol": 1e-6}
-Call = Callable[[], Any]
-
-
-def peer(name: str) -> Any:
-    """A peer's module, or None, visibly."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        print(f"{name} is not installed and left out; install the extra `peers`.")
-        return None
 
 
 def mlp(width: int, hidden: int, layers: int = 1) -> nn.Sequential:
@@ -58,32 +48,6 @@ def alone(field: nn.Module, y: Tensor, count: int) -> dict[str, Call]:
         return torch.while_loop(lambda i, y: i < count, lambda i, y: (i + 1, field(y)), turns)[1]
 
     return {"field alone": quiet(eager), "field alone, compiled": quiet(lambda: compiled(y))}
-
-
-def quiet(call: Call) -> Call:
-    """The call without recording for gradients."""
-
-    def without() -> Any:
-        with torch.no_grad():
-            return call()
-
-    return without
-
-
-def gradient(call: Call, parameters: list[Tensor]) -> Call:
-    """The call and the gradient of the sum of squares of what it gives."""
-
-    def both() -> tuple[Tensor, ...]:
-        return torch.autograd.grad(call().square().sum(), parameters)
-
-    return both
-
-
-def check(name: str, values: Tensor, reference: Tensor, tolerance: float) -> None:
-    """Raise unless two answers agree: a wrong answer is not timed."""
-    error = float((values - reference).norm() / reference.norm())
-    if not error < tolerance:
-        raise SystemExit(f"{name} differs from the reference by {error:.1e}; nothing was timed.")
 
 
 def mlp_rows(rounds: int) -> list[Row]:

@@ -16,14 +16,13 @@ extra `peers`; what is not there is left out, visibly.
 import argparse
 import importlib
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchsde
-from timing import Row, compare, markdown, write
+from timing import Call, Row, check, compare, gradient, markdown, peer, quiet, write
 from torch import Tensor, nn
 
 from sciml.core import Key
@@ -47,16 +46,6 @@ from sciml.paths import BrownianMotion
 SEED, STEPS = 0, 100
 RESULTS = Path(__file__).parent / "results" / "sde.json"
 METHODS = {"heun": StochasticHeun(), "midpoint": StochasticMidpoint(), "reversible_heun": ReversibleHeun()}
-Call = Callable[[], Any]
-
-
-def peer(name: str) -> Any:
-    """A peer's module, or None, visibly."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        print(f"{name} is not there and left out.")
-        return None
 
 
 class Model(nn.Module):
@@ -108,32 +97,6 @@ class Seeds:
     def __call__(self) -> int:
         self.last += 1
         return self.last
-
-
-def quiet(call: Call) -> Call:
-    """The call without recording for gradients."""
-
-    def without() -> Any:
-        with torch.no_grad():
-            return call()
-
-    return without
-
-
-def gradient(call: Call, inputs: Sequence[Tensor]) -> Call:
-    """The call and the gradient of the sum of squares of what it gives."""
-
-    def both() -> tuple[Tensor, ...]:
-        return torch.autograd.grad(call().square().sum(), inputs)
-
-    return both
-
-
-def check(name: str, values: Tensor, reference: Tensor, tolerance: float) -> None:
-    """Raise unless two answers agree: a wrong answer is not timed."""
-    error = float((values - reference).norm() / reference.norm())
-    if not error < tolerance:
-        raise SystemExit(f"{name} differs from the reference by {error:.1e}; nothing was timed.")
 
 
 def on_grid(seed: int, rows: int, width: int) -> BrownianMotion:

@@ -1,15 +1,20 @@
 """Side-by-side timing: contenders run in turn within each round, so that a busy machine slows all of them alike."""
 
+import importlib
 import importlib.metadata
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+
+Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,41 @@ class Row:
     best_milliseconds: float
     best_ratio: float
     """Ratio of the least times: what remains when other work on the machine disturbs the medians."""
+
+
+def peer(name: str) -> Any:
+    """A peer's module, or None, visibly."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not there and left out.")
+        return None
+
+
+def quiet(call: Call) -> Call:
+    """The call without recording for gradients."""
+
+    def without() -> Any:
+        with torch.no_grad():
+            return call()
+
+    return without
+
+
+def gradient(call: Call, inputs: Sequence[Tensor]) -> Call:
+    """The call and the gradient of the sum of squares of what it gives."""
+
+    def both() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(call().square().sum(), inputs)
+
+    return both
+
+
+def check(name: str, values: Tensor, reference: Tensor, tolerance: float) -> None:
+    """Raise unless two answers agree: a wrong answer is not timed."""
+    error = float((values - reference).norm() / reference.norm())
+    if not error < tolerance:
+        raise SystemExit(f"{name} differs from the reference by {error:.1e}; nothing was timed.")
 
 
 def compare(comparison: str, contenders: Mapping[str, Callable[[], object]], rounds: int) -> list[Row]:

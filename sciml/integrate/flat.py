@@ -67,6 +67,13 @@ def real_dtype(y: Flat) -> torch.dtype:
     return _REAL.get(dtype, dtype)
 
 
+def per_row(t: float | Tensor, leaf: Tensor) -> Tensor:
+    """A time or the size of a step for every row, (batch,), float64."""
+    if isinstance(t, Tensor):
+        return t.to(torch.float64).reshape(-1).expand(len(leaf))
+    return torch.full((len(leaf),), t, dtype=torch.float64, device=leaf.device)
+
+
 def field_time(t: float | Tensor, leaf: Tensor) -> Tensor:
     """A time as fields take it: a tensor in the state's real dtype."""
     if isinstance(t, Tensor):

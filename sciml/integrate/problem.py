@@ -43,7 +43,7 @@ from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_grid import WholeGrid
 from sciml.integrate.whole_loop import WholeLoop
 
-_GROWTH = 1.5
+_GROWTH_OF_NOISE = 1.5
 """Most that steps grow by where there is noise, unless `factor_max` is given."""
 _WATCHED = 4
 """Evaluations of an eager solve in which a field is watched for writing where it must not."""
@@ -365,7 +365,7 @@ def of_noise(pid: PID) -> PID:
     as long, it would be too long, and accepted now and then by the same chance: few samples would have most of the
     error.
     """
-    factor_max = _GROWTH if pid.factor_max == PID.factor_max else pid.factor_max
+    factor_max = _GROWTH_OF_NOISE if pid.factor_max is None else pid.factor_max
     return replace(pid, factor_max=factor_max, compact=False)  # a path has all rows, always
 
 

@@ -84,7 +84,7 @@ def _padded(wanted: Tensor) -> Tensor:
 def _numbers_of(control: PID) -> tuple[Any, ...]:
     """What is written into the code: other numbers are other code."""
     c = control
-    return (c.gains, c.safety, c.factor_min, c.factor_max, c.dt_min, c.dt_max, c.accept_at_dt_min)
+    return (c.gains, c.safety, c.factor_min, c.most, c.dt_min, c.dt_max, c.accept_at_dt_min)
 
 
 def _loop(

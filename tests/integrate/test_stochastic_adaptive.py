@@ -175,7 +175,7 @@ def test_steps_grow_slowly_where_errors_are_random():
     rows = 64
     path = BrownianMotion.over(Key.rows(5, rows), (1,), 0.0, 1.0, intervals=64, depth=10, levy=SpaceTime())
     term, exact, errors = growth(path, Ito()), exact_growth(path, Ito()), []
-    for control in (PID(rtol=1e-3, atol=1e-3), PID(rtol=1e-3, atol=1e-3, factor_max=9.9)):
+    for control in (PID(rtol=1e-3, atol=1e-3), PID(rtol=1e-3, atol=1e-3, factor_max=10.0)):
         made = solve(term, SRI2(), torch.ones(rows, 1), 0.0, 1.0, control=control)
         errors.append(float((made.ys - exact).square().mean().sqrt()))
     print(f"\nerrors {errors}")

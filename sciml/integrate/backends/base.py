@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sciml.integrate.clock import Clock
+from sciml.integrate.control import PID
 from sciml.integrate.flat import first_leaf, restore
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
@@ -52,6 +53,27 @@ def check_times(name: str, problem: Problem) -> None:
     for kind, (t, limit) in times.items():
         if isinstance(t, Tensor) and t.ndim > limit:
             raise ValueError(f"{name} needs times that the batch shares, got `{kind}` per sample. {OURS}")
+
+
+def check_plain(rule: str, control: PID, settable: tuple[str, ...]) -> None:
+    """Raise for values of a controller that a package does not have.
+
+    Args:
+        rule: what the package takes, for the message.
+        control: joint steps.
+        settable: names of what may have any value.
+
+    Raises:
+        ValueError: if another has not its default.
+    """
+    default = PID(per_sample=False)
+    names = [name for name in PID.__dataclass_fields__ if name not in settable]
+    other = [name for name in names if getattr(control, name) is not getattr(default, name)]
+    other = [name for name in other if getattr(control, name) != getattr(default, name)]
+    if other:
+        raise ValueError(
+            f"{rule}, got values of {', '.join(other)} that it has not. Pass PID(rtol, atol, per_sample=False). {OURS}"
+        )
 
 
 def all_times(problem: Problem) -> tuple[Tensor, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sciml.integrate.backends.base import OURS, AbstractBackend, all_times, check_times, picked
+from sciml.integrate.backends.base import OURS, AbstractBackend, all_times, check_plain, check_times, picked
 from sciml.integrate.control import PID, Fixed
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.gradient.captured import captured_by
@@ -81,17 +81,9 @@ class TorchDiffEq(AbstractBackend):
         if not isinstance(control, PID):
             wanted = "PID(..., per_sample=False)" if self.has_error else "Fixed(...)"
             raise TypeError(f"{self.method} of torchdiffeq takes {wanted}, got {type(control).__name__}. {OURS}")
-        default = PID(per_sample=False)
-        names = [name for name in PID.__dataclass_fields__ if name not in _SETTABLE]
-        other = [name for name in names if getattr(control, name) is not getattr(default, name)]
-        other = [name for name in other if getattr(control, name) != getattr(default, name)]
-        if other:
-            raise ValueError(
-                f"torchdiffeq takes joint steps by a plain controller, got values of {', '.join(other)} that it has "
-                f"not. Pass PID(rtol, atol, per_sample=False). {OURS}"
-            )
+        check_plain("torchdiffeq takes joint steps by a plain controller", control, _SETTABLE)
         options: dict[str, Any] = {"safety": control.safety, "max_num_steps": problem.max_steps}
-        options |= {"ifactor": control.factor_max, "dfactor": control.factor_min, "max_step": control.dt_max}
+        options |= {"ifactor": control.most, "dfactor": control.factor_min, "max_step": control.dt_max}
         if control.dt0 is not None:
             options["first_step"] = control.dt0
         rtol, atol = zip(*control.tolerances(problem.y0, problem.structure), strict=True)

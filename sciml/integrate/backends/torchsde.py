@@ -6,7 +6,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sciml.integrate.backends.base import OURS, AbstractBackend, all_times, check_times, picked
+from sciml.integrate.backends.base import OURS, AbstractBackend, all_times, check_plain, check_times, picked
 from sciml.integrate.control import PID, Fixed
 from sciml.integrate.gradient.captured import captured_by
 from sciml.integrate.noise import AdditiveNoise, DiagonalNoise, Ito, ScalarNoise
@@ -82,21 +82,12 @@ class TorchSDE(AbstractBackend):
             return {"dt": _equal_step(control.grid(problem.t0, problem.t1))}
         if not isinstance(control, PID):
             raise TypeError(f"torchsde takes Fixed or PID(..., per_sample=False), got {type(control).__name__}. {OURS}")
-        default = PID(per_sample=False)
-        names = [name for name in PID.__dataclass_fields__ if name not in _SETTABLE]
-        other = [name for name in names if getattr(control, name) is not getattr(default, name)]
-        other = [name for name in other if getattr(control, name) != getattr(default, name)]
-        if other:
-            raise ValueError(
-                f"torchsde takes joint steps by a controller of its own, got values of {', '.join(other)} that it has "
-                f"not. Pass PID(rtol, atol, per_sample=False). {OURS}"
-            )
+        check_plain("torchsde takes joint steps by a controller of its own", control, _SETTABLE)
         ((rtol, atol),) = control.tolerances(problem.y0, problem.structure)
         if isinstance(rtol, Tensor) or isinstance(atol, Tensor):
             raise ValueError(f"torchsde takes tolerances that are numbers, got tensors. {OURS}")
         first = _FIRST_STEP if control.dt0 is None else control.dt0
-        options = {"rtol": rtol, "atol": atol, "dt": first, "adaptive": True}
-        return options if control.dt_min is None else options | {"dt_min": control.dt_min}
+        return {"rtol": rtol, "atol": atol, "dt": first, "dt_min": control.dt_min, "adaptive": True}
 
 
 @final

@@ -28,6 +28,8 @@ from sciml.integrate.flat import Flat, leaves_of
 
 Gains = tuple[float, float, float]
 CLASSICAL: Gains = (0.0, 1.0, 0.0)
+_GROWTH = 10.0
+"""Most that steps grow by at once, unless `factor_max` is given."""
 Tolerance = Any
 """A number, a tensor that broadcasts to the state, or a tree of these like the state."""
 
@@ -46,8 +48,8 @@ class PID(AbstractControl):
         gains: (p, i, d) of the controller. By default those of the method: (0, 1, 0), the classical one, for most, and
             (0.3, 0.4, 0) for methods that solve equations, where every rejected step is dear.
         safety: part of the step size the error estimate allows that is taken, [1].
-        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1]. For SDE
-            terms the default of `factor_max` is 1.5, since an error estimate of random size is near 0 now and then.
+        factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1]. By
+            default it grows by at most 10, for SDE terms 1.5: an estimate of random size is near 0 now and then.
         dt0: first step size, [time]; by default chosen from the field at `t0`.
         dt_min: fail below this step size, [time].
         dt_max: take no larger steps, [time].
@@ -71,7 +73,7 @@ class PID(AbstractControl):
     gains: Gains | None = None
     safety: float = 0.9
     factor_min: float = 0.2
-    factor_max: float = 10.0
+    factor_max: float | None = None
     dt0: float | None = None
     dt_min: float = 0.0
     dt_max: float = math.inf
@@ -98,10 +100,10 @@ class PID(AbstractControl):
             raise TypeError(f"`groups` must hold whole numbers, got {groups.dtype}. Convert it with groups.long().")
         self._check_gains()
         check_positive("safety", self.safety)
-        if not (0 < self.factor_min < 1 < self.factor_max and self.safety <= 1):
+        if not (0 < self.factor_min < 1 < self.most and self.safety <= 1):
             raise ValueError(
                 "a controller needs 0 < factor_min < 1 < factor_max and safety <= 1, got "
-                f"{self.factor_min}, {self.factor_max} and {self.safety}."
+                f"{self.factor_min}, {self.most} and {self.safety}."
             )
         if self.dt0 is not None:
             check_positive("dt0", self.dt0)
@@ -123,6 +125,11 @@ class PID(AbstractControl):
                 "the gains (p, i, d) of a controller must be finite, with i > 0 and p + i + d > 0, got "
                 f"({p}, {i}, {d}). Take (0, 1, 0), or (0.3, 0.4, 0) for stiff problems."
             )
+
+    @property
+    def most(self) -> float:
+        """The greatest change of the step size."""
+        return _GROWTH if self.factor_max is None else self.factor_max
 
     @property
     def remembers(self) -> bool:
@@ -156,20 +163,20 @@ class PID(AbstractControl):
         p, i, d = self.gains or CLASSICAL
         factor = ratio.pow(-(p + i + d) / order).mul(self.safety)
         if not self.remembers:
-            return factor.clamp(self.factor_min, self.factor_max)
+            return factor.clamp(self.factor_min, self.most)
         factor = factor * memory[0].pow((p + 2 * d) / order) * memory[1].pow(-d / order)
-        factor = factor.clamp(self.factor_min, self.factor_max)
+        factor = factor.clamp(self.factor_min, self.most)
         return torch.where(accepted, factor, factor.clamp(max=self.safety))
 
     def factor_of(self, ratio: float, memory: tuple[float, float], accepted: bool, order: float) -> float:
         """`factor` for numbers."""
         if ratio == 0.0:
-            return self.factor_max
+            return self.most
         p, i, d = self.gains or CLASSICAL
         factor = self.safety * ratio ** (-(p + i + d) / order)
         if self.remembers:
             factor *= memory[0] ** ((p + 2 * d) / order) * memory[1] ** (-d / order)
-        factor = min(max(factor, self.factor_min), self.factor_max)
+        factor = min(max(factor, self.factor_min), self.most)
         return factor if accepted or not self.remembers else min(factor, self.safety)
 
 

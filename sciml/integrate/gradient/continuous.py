@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves
+from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, per_row
 from sciml.integrate.gradient.captured import captured_by, uncached_autocast, without_hooks
 from sciml.integrate.gradient.slopes import Number, Segment, Slopes
 from sciml.integrate.problem import Problem
@@ -114,14 +114,14 @@ class Task:
         shared = not any(isinstance(t, Tensor) for t in (t0, t1)) and (ts is None or ts.ndim == 1)
         rows = len(first_leaf(y0))
         columns: list[Any] = [] if ts is None else ts.tolist() if shared else list(ts.expand(rows, -1).unbind(1))
-        times = [*columns, t1 if shared else _per_row(t1, rows, problem.device)]
+        times = [*columns, t1 if shared else per_row(t1, first_leaf(problem.y0))]
         return Task(name, problem, inner, term, inputs, slopes, times, modules)
 
     @property
     def start(self) -> Number:
         """t0 as the output times are given."""
         t0 = self.inner.t0
-        return _per_row(t0, self.rows, self.problem.device) if isinstance(self.times[-1], Tensor) else t0
+        return per_row(t0, first_leaf(self.problem.y0)) if isinstance(self.times[-1], Tensor) else t0
 
     @property
     def rows(self) -> int:
@@ -312,10 +312,6 @@ def _plain(t: float | Tensor) -> float | Tensor:
     if not isinstance(t, Tensor):
         return t
     return t.detach().double() if t.ndim else float(t.detach())
-
-
-def _per_row(t: float | Tensor, rows: int, device: torch.device) -> Tensor:
-    return torch.as_tensor(t, dtype=torch.float64, device=device).expand(rows)
 
 
 def _shaped(t: Number, y: Flat) -> Tensor:

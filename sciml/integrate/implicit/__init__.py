@@ -7,7 +7,7 @@ from sciml.integrate.implicit.dense import Dense
 from sciml.integrate.implicit.diagonal import Diagonal
 from sciml.integrate.implicit.fourier import Fourier
 from sciml.integrate.implicit.krylov import Krylov
-from sciml.integrate.implicit.newton import Newton, Outcome
+from sciml.integrate.implicit.newton import Newton, Outcome, merged
 from sciml.integrate.implicit.packing import PackedField, Packing
 from sciml.integrate.implicit.rule import implicitly
 from sciml.integrate.implicit.structure import AbstractStructure, AbstractSystem, Jacobian, Shift
@@ -29,4 +29,5 @@ __all__ = [
     "Shift",
     "for_gradients",
     "implicitly",
+    "merged",
 ]

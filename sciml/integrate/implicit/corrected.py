@@ -11,17 +11,14 @@ from typing import final
 
 from torch import Tensor
 
-from sciml.integrate.implicit.krylov import Krylov, Products, field_at, gmres
+from sciml.integrate.implicit.krylov import Iterated, Krylov
 from sciml.integrate.implicit.packing import PackedField
 from sciml.integrate.implicit.structure import (
     AbstractStructure,
     AbstractSystem,
     Jacobian,
     Shift,
-    beside_rows,
-    is_complex,
 )
-from sciml.integrate.transforms import unrecorded
 
 
 def for_gradients(structure: AbstractStructure) -> AbstractStructure:
@@ -46,41 +43,9 @@ class Corrected(AbstractStructure):
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""
-        return _Preconditioned(self.near.system(field, jacobian[2:], shift), field, jacobian, shift)
+        near = self.near.system(field, jacobian[2:], shift)
+        return Iterated(Krylov().exact(), field, jacobian[:2], shift, near)
 
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""
         return Krylov().product(field, jacobian[:2], x)
-
-
-@final
-class _Preconditioned(AbstractSystem):
-    """I - s J by its products, with a system near it."""
-
-    def __init__(self, near: AbstractSystem, field: PackedField, jacobian: Jacobian, shift: Shift) -> None:
-        self.near, self.shift, self.complex = near, beside_rows(shift, 2), is_complex(shift)
-        with unrecorded():
-            self.products = Products(field_at(field, jacobian), jacobian[1])
-
-    @unrecorded()
-    def solve(self, r: Tensor) -> Tensor:
-        """See `AbstractSystem.solve`."""
-
-        def apply(u: Tensor) -> Tensor:
-            x = self.near.solve(u)
-            return x - self.shift * self.products.pushed(x)
-
-        return self.near.solve(gmres(apply, self._cast(r), Krylov().exact()))
-
-    @unrecorded()
-    def solve_transposed(self, r: Tensor) -> Tensor:
-        """See `AbstractSystem.solve_transposed`."""
-
-        def apply(u: Tensor) -> Tensor:
-            x = self.near.solve_transposed(u)
-            return x - self.shift * self.products.pulled(x)
-
-        return self.near.solve_transposed(gmres(apply, self._cast(r), Krylov().exact()))
-
-    def _cast(self, r: Tensor) -> Tensor:
-        return r.to(r.dtype.to_complex()) if self.complex else r

@@ -26,6 +26,7 @@ from sciml.integrate.implicit.structure import (
 )
 from sciml.integrate.transforms import unrecorded
 
+_Linear = Callable[[Tensor], Tensor]
 _EXACT = 1e-13
 """Residual left where a gradient depends on it."""
 _LEFT, _FAR, _FAR_ROUNDING = 0.1, 1e5, 1e4
@@ -63,12 +64,12 @@ class Krylov(AbstractStructure):
 
     def system(self, field: PackedField, jacobian: Jacobian, shift: Shift) -> AbstractSystem:
         """See `AbstractStructure.system`."""
-        return _Iterated(self, field, jacobian, shift)
+        return Iterated(self, field, jacobian, shift)
 
     def product(self, field: PackedField, jacobian: Jacobian, x: Tensor) -> Tensor:
         """See `AbstractStructure.product`."""
         with unrecorded():
-            return Products(field_at(field, jacobian), jacobian[1]).pushed(x)
+            return _Products(_at(field, jacobian), jacobian[1]).pushed(x)
 
     def exact(self) -> "Krylov":
         """See `AbstractStructure.exact`."""
@@ -77,35 +78,53 @@ class Krylov(AbstractStructure):
 
 
 @final
-class _Iterated(AbstractSystem):
-    """I - s J by its products."""
+class Iterated(AbstractSystem):
+    """A = I - s J by its products. With a system M near it: A M^-1 u = r, x = M^-1 u."""
 
-    def __init__(self, structure: Krylov, field: PackedField, jacobian: Jacobian, shift: Shift) -> None:
+    def __init__(
+        self,
+        structure: Krylov,
+        field: PackedField,
+        jacobian: Jacobian,
+        shift: Shift,
+        near: AbstractSystem | None = None,
+    ) -> None:
         self.structure, self.shift, self.complex = structure, beside_rows(shift, 2), is_complex(shift)
+        self.near = near
         with unrecorded():
-            self.products = Products(field_at(field, jacobian), jacobian[1])
+            self.products = _Products(_at(field, jacobian), jacobian[1])
 
     @unrecorded()
     def solve(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve`."""
-        return gmres(lambda x: x - self.shift * self.products.pushed(x), self._cast(r), self.structure)
+        near = _same if self.near is None else self.near.solve
+        return self._solved(self.products.pushed, near, r, self.structure)
 
     @unrecorded()
     def solve_transposed(self, r: Tensor) -> Tensor:
         """See `AbstractSystem.solve_transposed`."""
-        return gmres(lambda x: x - self.shift * self.products.pulled(x), self._cast(r), self.structure.exact())
+        near = _same if self.near is None else self.near.solve_transposed
+        return self._solved(self.products.pulled, near, r, self.structure.exact())
 
-    def _cast(self, r: Tensor) -> Tensor:
-        return r.to(r.dtype.to_complex()) if self.complex else r
+    def _solved(self, product: _Linear, near: _Linear, r: Tensor, structure: Krylov) -> Tensor:
+        def apply(u: Tensor) -> Tensor:
+            x = near(u)
+            return x - self.shift * product(x)
+
+        return near(_gmres(apply, r.to(r.dtype.to_complex()) if self.complex else r, structure))
 
 
-def field_at(field: PackedField, jacobian: Jacobian) -> Callable[[Tensor], Tensor]:
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _at(field: PackedField, jacobian: Jacobian) -> Callable[[Tensor], Tensor]:
     """The field at the times where J is taken."""
     t = jacobian[0].reshape(-1, *[1] * len(field.packing.shapes[0]))
     return lambda x: field(t, x)
 
 
-class Products:
+class _Products:
     """J x, the derivative of the linear u -> J^T u, and J^T x at a state: no forward mode is asked of the field."""
 
     def __init__(self, field: Callable[[Tensor], Tensor], v: Tensor) -> None:
@@ -130,7 +149,7 @@ def _of_parts(product: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Ten
     return product(x)[0].detach()
 
 
-def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> Tensor:
+def _gmres(apply: Callable[[Tensor], Tensor], r: Tensor, structure: Krylov) -> Tensor:
     """x of A x = r in each row; NaN in rows whose residual stays far above `tol`, or a tenth of r."""
     x, residual, left = torch.zeros_like(r), r, structure.iterations
     goal = structure.tol * _norms(r)

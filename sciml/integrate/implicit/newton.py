@@ -20,7 +20,7 @@ from sciml.core.checks import check_positive, check_whole
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.packing import Packing
-from sciml.integrate.implicit.structure import AbstractStructure
+from sciml.integrate.implicit.structure import AbstractStructure, chosen
 from sciml.integrate.solution import Result
 from sciml.integrate.transforms import is_transforming, unrecorded
 
@@ -198,6 +198,11 @@ class _Progress:
         eta = np.where(failed, 1.0, self.eta)
         rate, eta = (torch.from_numpy(x).to(z.device, real) for x in (self.rate, eta))
         return Outcome(torch.where(status[:, None] > 0, 0.0, z) if failed.any() else z, status, count, rate, eta)
+
+
+def merged(rows: Tensor, new: Outcome, old: Outcome) -> Outcome:
+    """The new outcome in some rows, with all evaluations."""
+    return Outcome(*chosen(rows, new, old))._replace(evaluations=old.evaluations + new.evaluations * rows)
 
 
 def values_of(x: Tensor) -> np.ndarray:

@@ -4,11 +4,13 @@ Everything is in packed form: rows of real numbers, one row per sample.
 """
 
 import abc
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sciml.integrate.flat import beside
 from sciml.integrate.implicit.packing import PackedField
 
 Shift = float | complex | Tensor
@@ -63,6 +65,11 @@ def beside_rows(shift: Shift, ndim: int) -> Shift:
     if isinstance(shift, Tensor) and shift.ndim:
         return shift.reshape(-1, *[1] * (ndim - 1))
     return shift
+
+
+def chosen(rows: Tensor, new: Sequence[Tensor], old: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors with one row per sample: the new in some rows, (batch,), the old in the others."""
+    return tuple(torch.where(beside(rows, a), a, b) for a, b in zip(new, old, strict=True))
 
 
 def unhidden(jacobian: Tensor) -> Tensor:

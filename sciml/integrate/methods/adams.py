@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves, per_row
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -118,7 +118,7 @@ class AbstractAdams(AbstractMethod):
         """One step; see `AbstractMethod.step`."""
         m, field, dt = self._points, term.f, t1 - t0
         end = field_time(t1, first_leaf(y))
-        h = _per_row(dt, first_leaf(y))
+        h = per_row(dt, first_leaf(y))
         starting, pending = _starting(carry, t0, h)
         beta, g = _coefficients(h, carry.past)
         known = map_leaves(lambda phi: _along(beta, phi) * phi, carry.phi)
@@ -156,7 +156,7 @@ class AbstractAdams(AbstractMethod):
         """y0, the terms of the slope, and their polynomials of theta; see `AbstractMethod.prepare_dense`."""
         terms, carry, starting = step.dense
         m, dt, leaf = self._points, t1 - t0, first_leaf(y0)
-        table = _polynomials(_per_row(dt, leaf), carry.past)
+        table = _polynomials(per_row(dt, leaf), carry.past)
         if not self.corrects:
             table = torch.cat([table[:, :m], torch.zeros_like(table[:, m:])], dim=1)
         if starting is not False:
@@ -189,7 +189,7 @@ class AbstractAdams(AbstractMethod):
         slopes.append(self.slope(step.carry))
         table = torch.tensor(_integrals(m), dtype=torch.float64, device=first_leaf(y0).device)
         whole = table[:m].sum(1)
-        h = _safe(_per_row(dt, first_leaf(y0)))
+        h = _safe(per_row(dt, first_leaf(y0)))
 
         def with_rest(a: Tensor, b: Tensor, *ks: Tensor) -> Tensor:
             inside = torch.stack(ks, dim=1)
@@ -393,13 +393,6 @@ def _size(dt: Time, leaf: Tensor) -> Any:
     if not isinstance(dt, Tensor):
         return dt
     return beside(dt.reshape(-1) if dt.ndim else dt, leaf).to(leaf.dtype.to_real())
-
-
-def _per_row(dt: Time, leaf: Tensor) -> Tensor:
-    """The step size of each sample, (batch,), float64."""
-    if isinstance(dt, Tensor):
-        return dt.to(torch.float64).reshape(-1).expand(len(leaf))
-    return torch.full((len(leaf),), dt, dtype=torch.float64, device=leaf.device)
 
 
 def _safe(h: Tensor) -> Tensor:

@@ -3,6 +3,21 @@
 from typing import Any
 
 from sciml.integrate.implicit import AbstractStructure, Auto, Newton
+from sciml.integrate.terms import ODE, AbstractTerm
+
+
+def ode_of(name: str, term: AbstractTerm) -> ODE:
+    """The term, for a method of this name that steps a whole field.
+
+    Raises:
+        TypeError: if it is of another kind.
+    """
+    if isinstance(term, ODE):
+        return term
+    raise TypeError(
+        f"{name} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as one function, or "
+        "choose a method made for this term."
+    )
 
 
 def check_structure(method: Any, structure: Any) -> None:

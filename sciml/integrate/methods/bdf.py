@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, beside, field_time, first_leaf
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, per_row
 from sciml.integrate.implicit import AbstractStructure, Newton, PackedField, Packing
 from sciml.integrate.implicit.packing import size_of
-from sciml.integrate.methods.arguments import check_newton
+from sciml.integrate.methods.arguments import check_newton, ode_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.bdf_formulas import (
     KAPPAS,
     polynomials,
     safe,
 )
-from sciml.integrate.methods.bdf_step import Attempt, Carry, DenseParts, Start, per_row
+from sciml.integrate.methods.bdf_step import Attempt, Carry, DenseParts, Start
 from sciml.integrate.methods.rodas5p import Rodas5P
 from sciml.integrate.methods.rosenbrock import states_at
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -91,13 +91,8 @@ class AbstractBDF(AbstractMethod):
 
     def init(self, term: AbstractTerm, t0: Time, y0: Flat) -> Carry:
         """A present state without a past, and the first Jacobian; see `AbstractMethod.init`."""
-        if not isinstance(term, ODE):
-            raise TypeError(
-                f"{type(self).__name__} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side "
-                "as one function, or choose a method made for this term."
-            )
         packing, most = Packing.of(y0), self.order
-        packed, v = PackedField(term.f, packing), packing.pack(y0)
+        packed, v = PackedField(ode_of(type(self).__name__, term).f, packing), packing.pack(y0)
         t = field_time(t0, first_leaf(y0))
         rows, whole = len(v), torch.zeros(len(v), dtype=torch.int64, device=v.device)
         past = torch.zeros(rows, most, dtype=torch.float64, device=v.device)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
-from sciml.integrate.implicit import Newton, Packing, for_gradients, implicitly
-from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
+from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves, per_row
+from sciml.integrate.implicit import Newton, Packing, for_gradients, implicitly, merged
+from sciml.integrate.implicit.structure import AbstractSystem, Jacobian, chosen
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.bdf_formulas import (
     at,
@@ -179,7 +179,6 @@ class Attempt:
         if bool(self.carry.old.any()):
             self._renew(self.carry.old, around + guess)
         found = run(guess)
-        evaluations = found.evaluations
         again = found.status > 0
         if weights is not None:
             again = again & ~self.made
@@ -187,23 +186,15 @@ class Attempt:
             if weights is None:  # no smaller step will be tried: begin where the step does, for p may be far off
                 guess = self.v.detach() - around
             self._renew(again, around + guess)
-            fresh = run(guess)
-            evaluations = evaluations + fresh.evaluations * again
-            parts = {
-                name: torch.where(again, getattr(fresh, name), getattr(found, name))
-                for name in ("status", "rate", "eta")
-            }
-            found = found._replace(z=torch.where(again[:, None], fresh.z, found.z), **parts)
-        self.status, self.evaluations = found.status, evaluations
+            found = merged(again, run(guess), found)
+        self.status, self.evaluations = found.status, found.evaluations
         self.rate, self.eta = found.rate, found.eta
         return found.z
 
     def _renew(self, rows: Tensor, here: Tensor) -> None:
         """Make the Jacobian of some rows where the step is expected to end."""
         new = self.newton.structure.jacobian(self.field, self.end, here)
-        self.jacobian = tuple(
-            torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, self.jacobian, strict=True)
-        )
+        self.jacobian = chosen(rows, new, self.jacobian)
         self.made = self.made | rows
 
     def _judged(self, d: Tensor, deltas: Tensor, y1: Flat, starting: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -258,10 +249,3 @@ class Attempt:
 def _room(norm: Tensor, order: Tensor) -> Tensor:
     """How many times larger the step could be at an order, by the norm of its error."""
     return norm.clamp(min=_TINY).pow(-1.0 / (order + 1).double())
-
-
-def per_row(dt: Time, v: Tensor) -> Tensor:
-    """The step size of each sample, (batch,), float64."""
-    if isinstance(dt, Tensor):
-        return dt.to(torch.float64).reshape(-1).expand(len(v))
-    return torch.full((len(v),), dt, dtype=torch.float64, device=v.device)

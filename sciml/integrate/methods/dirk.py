@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, beside, map_leaves, real_dtype
-from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly
+from sciml.integrate.flat import Flat, map_leaves, real_dtype
+from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly, merged
 from sciml.integrate.implicit.packing import shift_of, size_of
-from sciml.integrate.implicit.structure import AbstractSystem, Jacobian
-from sciml.integrate.methods.arguments import check_newton
+from sciml.integrate.implicit.structure import AbstractSystem, Jacobian, chosen
+from sciml.integrate.methods.arguments import check_newton, ode_of
 from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.explicit_rk import StageTimes, inner_nodes
-from sciml.integrate.terms import ODE, AbstractTerm, Split
+from sciml.integrate.terms import AbstractTerm, Split
 from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _FULL = 10
@@ -113,8 +113,6 @@ class AbstractDIRK(AbstractMethod):
 
     def _parts(self, term: AbstractTerm) -> tuple[Any, Any]:
         """The field that is stepped implicitly, and the one that is not, or None."""
-        if isinstance(term, ODE):
-            return term.f, None
         if isinstance(term, Split) and self.tableau.explicit is not None:
             return term.implicit, term.explicit
         if isinstance(term, Split):
@@ -122,10 +120,7 @@ class AbstractDIRK(AbstractMethod):
                 f"{type(self).__name__} steps a whole field implicitly, got a Split term. Take a method with an "
                 "explicit partner, e.g. KenCarp4(), or write the sum of both parts as ODE(f)."
             )
-        raise TypeError(
-            f"{type(self).__name__} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as "
-            "one function, or choose a method made for this term."
-        )
+        return ode_of(type(self).__name__, term).f, None
 
 
 class _Attempt:
@@ -247,13 +242,13 @@ class _Attempt:
         again = (found.status > 0) & ~self.made
         if bool(again.any()):
             self._renew(again)
-            found = _merged(again, run(self.system.solve, guess), found)
+            found = merged(again, run(self.system.solve, guess), found)
         if self.weights is None and bool((found.status > 0).any()):
             # On a grid no smaller step can be tried: Newton's full iteration, with a Jacobian of every iterate.
             failed, z = found.status > 0, guess
             for _ in range(_FULL):
                 z = torch.where(failed[:, None], z + self._system_at(t, around + z, step).solve(residual(z)), z)
-            found = _merged(failed, run(self._system_at(t, around + z, step).solve, z), found)
+            found = merged(failed, run(self._system_at(t, around + z, step).solve, z), found)
             found = found._replace(evaluations=found.evaluations + _FULL * failed)
         self.evaluations = self.evaluations + found.evaluations
         self.status = torch.maximum(self.status, found.status)
@@ -263,9 +258,7 @@ class _Attempt:
     def _renew(self, rows: Tensor) -> None:
         """Make the Jacobian of some rows at the start of the step."""
         new = self.newton.structure.jacobian(self.field, self.times(0.0), self.v)
-        self.jacobian = tuple(
-            torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, self.jacobian, strict=True)
-        )
+        self.jacobian = chosen(rows, new, self.jacobian)
         self.made, self._system = self.made | rows, None
 
     @unrecorded()
@@ -282,12 +275,6 @@ class _Attempt:
             return self.packing.pack(self.carry.partner)
         self.evaluations = self.evaluations + 1
         return self.partner(self.times(self.tableau.c[i]), self.v + moved)  # type: ignore[misc]
-
-
-def _merged(rows: Tensor, new: Outcome, old: Outcome) -> Outcome:
-    """The new outcome in some rows, with all evaluations."""
-    parts = [torch.where(beside(rows, a), a, b) for a, b in zip(new, old, strict=True)]
-    return Outcome(*parts)._replace(evaluations=old.evaluations + new.evaluations * rows)
 
 
 def _sum(weights: tuple[float, ...], values: list[Tensor]) -> Tensor | None:

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, map_leaves
-from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly
-from sciml.integrate.methods.arguments import check_newton
+from sciml.integrate.flat import Flat, beside, map_leaves
+from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly, merged
+from sciml.integrate.implicit.structure import beside_rows, chosen
+from sciml.integrate.methods.arguments import check_newton, ode_of
 from sciml.integrate.methods.base import PI, AbstractMethod, Step, Time
 from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
@@ -130,9 +131,9 @@ class AbstractFullyImplicit(AbstractMethod):
         field, v = _field_of(type(self).__name__, term, y)
         at = StageTimes(t0, t1, y, tuple(c for c in tableau.c if c < 1))
         size = _size(t1 - t0, v)
-        recorded = _Stages(tableau, field, [at(c) for c in tableau.c], v, _beside(size, 3))
+        recorded = _Stages(tableau, field, [at(c) for c in tableau.c], v, beside_rows(size, 3))
         h, start = _detached(size), at(0.0).detach()
-        fixed = recorded._replace(times=[t.detach() for t in recorded.times], v=v.detach(), h=_beside(h, 3))
+        fixed = recorded._replace(times=[t.detach() for t in recorded.times], v=v.detach(), h=beside_rows(h, 3))
         weights = newton.weights(field.packing, y)
         with unrecorded():
             carry, split, outcome = self._solved(fixed, carry, h, start, weights)
@@ -203,11 +204,7 @@ class AbstractFullyImplicit(AbstractMethod):
         if bool(again.any()):
             carry = self._renewed(stages, carry, again & ~carry.current, start)
             split, second = self._iterated(stages, carry, h, torch.zeros_like(guess), weights)
-            count = outcome.evaluations + torch.where(again, second.evaluations, 0)
-            outcome = Outcome(
-                *(torch.where(_beside(again, a.ndim), a, b) for a, b in zip(second, outcome, strict=True))
-            )
-            outcome = outcome._replace(evaluations=count)
+            outcome = merged(again, second, outcome)
         return carry, split, outcome
 
     def _iterated(
@@ -230,8 +227,8 @@ class AbstractFullyImplicit(AbstractMethod):
         if not bool(rows.any()):
             return carry
         fresh = self.newton.structure.jacobian(stages.field, start, stages.v)
-        chosen = tuple(torch.where(_beside(rows, a.ndim), a, b) for a, b in zip(fresh, carry.jacobian, strict=True))
-        return carry._replace(jacobian=chosen, current=carry.current | rows)
+        jacobian = chosen(rows, fresh, carry.jacobian)
+        return carry._replace(jacobian=jacobian, current=carry.current | rows)
 
     def _guess(self, carry: _Carry, h: Any) -> Tensor:
         """z from the polynomial of the step before: u(1 + c_j h / past) - u(1); 0 where there was none."""
@@ -240,7 +237,7 @@ class AbstractFullyImplicit(AbstractMethod):
         c = table_of(np.array(tableau.c), torch.float64, z.device)
         theta = 1 + (h / torch.where(first, 1.0, carry.past))[:, None] * c  # (batch, stage)
         weights = (_powers(theta, tableau.stages) - 1) @ table_of(tableau.dense.T, torch.float64, z.device)
-        return torch.where(_beside(first, 3), 0.0, weights.to(z.dtype) @ z)
+        return torch.where(beside(first, z), 0.0, weights.to(z.dtype) @ z)
 
     def _error(
         self,
@@ -260,7 +257,7 @@ class AbstractFullyImplicit(AbstractMethod):
         if system is None:
             system = self.newton.structure.system(field, carry.jacobian, h * shift)
         inside = mixed(tableau.error[None], z.unflatten(1, (tableau.stages, -1)))[:, 0]
-        scale = _beside(h, 2) * shift
+        scale = beside_rows(h, 2) * shift
         error = system.solve(inside + scale * carry.slope)
         if weights is None:
             return error, 0
@@ -273,13 +270,8 @@ class AbstractFullyImplicit(AbstractMethod):
 
 def _field_of(name: str, term: AbstractTerm, y: Flat) -> tuple[PackedField, Tensor]:
     """The field on rows, and the state as rows."""
-    if not isinstance(term, ODE):
-        raise TypeError(
-            f"{name} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as one function, "
-            "or choose a method made for this term."
-        )
     packing = Packing.of(y)
-    return PackedField(term.f, packing), packing.pack(y)
+    return PackedField(ode_of(name, term).f, packing), packing.pack(y)
 
 
 def _size(dt: Time, v: Tensor) -> float | Tensor:
@@ -291,11 +283,6 @@ def _size(dt: Time, v: Tensor) -> float | Tensor:
 
 def _past(dt: Time) -> float | Tensor:
     return dt.detach().reshape(-1) if isinstance(dt, Tensor) else dt
-
-
-def _beside(value: Any, ndim: int) -> Any:
-    """Values per row, to go with a tensor of `ndim` axes."""
-    return value.reshape(-1, *[1] * (ndim - 1)) if isinstance(value, Tensor) and value.ndim else value
 
 
 def _detached(value: Any) -> Any:

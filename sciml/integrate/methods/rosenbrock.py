@@ -26,8 +26,7 @@ from sciml.integrate.directional import valued_along
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
 from sciml.integrate.implicit import AbstractStructure, Auto, Dense, Fourier, Krylov, PackedField, Packing, implicitly
 from sciml.integrate.implicit.packing import shift_of, size_of
-from sciml.integrate.implicit.structure import Jacobian, beside_rows
-from sciml.integrate.methods.arguments import check_structure
+from sciml.integrate.methods.arguments import check_structure, ode_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
@@ -74,11 +73,7 @@ class AbstractRosenbrock(AbstractMethod):
             TypeError: for terms that are no `ODE`, or a structure that does not give the exact Jacobian.
         """
         name = type(self).__name__
-        if not isinstance(term, ODE):
-            raise TypeError(
-                f"{name} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as one "
-                "function, or choose a method made for this term."
-            )
+        field = ode_of(name, term).f
         if isinstance(self.structure, Fourier):
             raise TypeError(
                 f"{name} needs the exact Jacobian, got structure=Fourier(...), which knows its linear part only. Take "
@@ -86,7 +81,7 @@ class AbstractRosenbrock(AbstractMethod):
             )
         if not isinstance(self.structure, Auto | Dense | Krylov):  # which hold for every field
             packing = Packing.of(y0)
-            self._check_exact(PackedField(term.f, packing), field_time(t0, first_leaf(y0)), packing.pack(y0))
+            self._check_exact(PackedField(field, packing), field_time(t0, first_leaf(y0)), packing.pack(y0))
         return ()
 
     @unrecorded()
@@ -117,8 +112,7 @@ class AbstractRosenbrock(AbstractMethod):
         h = size_of(t1 - t0, v)
         start = field_time(t0, leaf)
         structure = self.structure.exact()  # what is left of a residual is not found out by any iteration
-        jacobian = structure.jacobian(field, start, v)
-        system = structure.system(field, jacobian, shift_of(h) * tableau.gamma)
+        system = structure.system(field, structure.jacobian(field, start, v), shift_of(h) * tableau.gamma)
         slope, drift = valued_derivative(lambda s: field(s, v), start, torch.ones_like(start))
         us: list[Tensor] = []
         asked: list[Tensor] = [slope.detach()]
@@ -140,7 +134,7 @@ class AbstractRosenbrock(AbstractMethod):
             us.append(u)
         moved, error = mixed(self._ends, us)
         with unrecorded():
-            status = _status(jacobian, shift_of(h), asked, us)
+            status = _status(asked, us)
         return Step(packing.unpack(v + moved), packing.unpack(error), tuple(us), (), status)
 
     def prepare_dense(self, term: ODE, t0: Time, t1: Time, y0: Flat, step: Step) -> Any:
@@ -162,14 +156,11 @@ def valued_derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction
     return value, torch.func.vjp(lambda c: pull(c)[0], torch.zeros_like(value))[1](direction)[0]
 
 
-def _status(jacobian: Jacobian, shift: Any, asked: list[Tensor], us: list[Tensor]) -> Tensor:
-    """NOT_CONVERGED in rows whose matrix, or a solution with it, is not finite though what it was asked for is."""
+def _status(asked: list[Tensor], us: list[Tensor]) -> Tensor:
+    """NOT_CONVERGED in rows where a solution is not finite though what it was asked for is: no matrix could do it."""
     known = torch.isfinite(torch.stack(asked)).all(-1)
     solved = torch.isfinite(torch.stack(us)).all(-1)
     lost = (known[1:] & ~solved).any(0)
-    for part in jacobian:
-        finite = torch.isfinite(part * beside_rows(shift, part.ndim)).unsqueeze(-1).flatten(1).all(1)
-        lost = lost | known[0] & ~finite
     return lost * int(Result.NOT_CONVERGED)
 
 
