@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
+from sciml.integrate.driven import FollowedPath, followed
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.marks import Marks, entry_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
@@ -16,6 +17,7 @@ from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import SDE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated
+from sciml.paths import Point
 
 RUNNING, SPOILT = -1, -2
 """Results of samples that are not finished: below 0. `SPOILT` where the last attempt was not finite."""
@@ -40,6 +42,8 @@ class Walk(NamedTuple):
     result: Tensor
     counted: tuple[Tensor, ...] = ()
     """Evaluations so far, (batch,), for methods that count them, or where jumps may take some."""
+    noise: Any = ()
+    """What is known there of the Brownian motion that is followed."""
 
 
 class Attempt(NamedTuple):
@@ -113,26 +117,47 @@ class Stepping:
         if not all_running:
             tau1 = torch.where(running, tau1, walk.tau)
         t0, t1 = clock.time(walk.tau, walk.y), clock.time(tau1, walk.y)
-        step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
+        walk = self.following(walk)
+        term, path = self._following(walk, t0)
+        step = self.method.step(term, t0, t1, walk.y, walk.carry)
         judged, moved, jumped = self._judge(walk, step, tau1, reach, running)
         if is_differentiated(tau1) or is_differentiated(walk.tau):
             there = torch.where(judged.tau == tau1, tau1, judged.tau)  # but for jumps, where time goes on behind tau1
             judged = judged._replace(tau=torch.where(moved, there, walk.tau))
+        noise = () if path is None else path.at(t1)
         if host and bool(moved.all()):
             y, carry = step.y, step.carry
         elif host and not bool(moved.any()):
-            y, carry = walk.y, walk.carry
+            y, carry, noise = walk.y, walk.carry, walk.noise
         else:
             assert step.error is not None
             if host and torch.is_grad_enabled() and not (_finite(step.y) and _finite(step.error)):
                 t1 = clock.time(torch.where(moved, tau1, walk.tau), walk.y)
-                step = self.method.step(self.term, t0, t1, walk.y, walk.carry)
+                step = self.method.step(term, t0, t1, walk.y, walk.carry)
             y = map_leaves(lambda new, old: clock.choose(moved, new, old), step.y, walk.y)
-            carry = map_rows(lambda new, old: clock.choose(moved, new, old), step.carry, walk.carry)
+            carry, noise = map_rows(
+                lambda new, old: clock.choose(moved, new, old), (step.carry, noise), (walk.carry, walk.noise)
+            )
         if jumped is not None and not (host and not bool(jumped.any())):
             fresh = self.method.init(self.term, clock.time(judged.tau, y), y)
             carry = map_rows(lambda new, old: clock.choose(jumped, new, old), fresh, carry)
-        return judged._replace(y=y, carry=carry), Attempt(t0, t1, walk.y, step, moved)
+        return judged._replace(y=y, carry=carry, noise=noise), Attempt(t0, t1, walk.y, step, moved)
+
+    def following(self, walk: Walk) -> Walk:
+        """The walk with what is known of the noise where it is. Behind a jump time goes on, and nothing is kept."""
+        path = followed(self.term) if self.marks is None else None
+        if path is None or isinstance(walk.noise, Point):
+            return walk
+        return walk._replace(noise=path.at("t0", self.clock.time(walk.tau, walk.y)))
+
+    def _following(self, walk: Walk, t0: Time) -> tuple[Any, FollowedPath | None]:
+        """The term of an attempt, and the path that it asks."""
+        if not isinstance(walk.noise, Point):
+            return self.term, None
+        whole = followed(self.term)
+        assert whole is not None
+        path = FollowedPath(whole, t0, walk.noise)
+        return replace(self.term, path=path), path  # type: ignore[type-var]
 
     @torch.no_grad()
     def _judge(

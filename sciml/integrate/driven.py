@@ -1,4 +1,6 @@
-"""What drives the steps of an SDE that are compiled: increments made beforehand, handed to the code as tensors."""
+"""What drives the steps of an SDE: increments made beforehand, handed to compiled code as tensors; and Brownian motion
+that adaptive steps follow, so that the end of one step, where the next begins, is drawn once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +13,7 @@ from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.methods.base import Time
 from sciml.integrate.methods.stochastic import increment
 from sciml.integrate.terms import SDE, AbstractTerm
-from sciml.paths import BrownianMotion, Increment, map_increment
+from sciml.paths import BrownianMotion, Increment, Point, TensorTimes, map_increment
 
 
 @final
@@ -29,6 +31,53 @@ class GivenPath:
         """The one that is known."""
         assert self.given is not None
         return self.given
+
+
+@final
+class FollowedPath:
+    """A Brownian motion as one attempt meets it: what is known at its times is kept. Equal times are the same object.
+
+    Args:
+        path: the Brownian motion.
+        t0: where the attempt starts.
+        start: what is known there.
+    """
+
+    def __init__(self, path: TensorTimes, t0: Time, start: Point) -> None:
+        self.path, self.shape, self.knots, self.factor = path, path.shape, path.knots, path.factor
+        self.known = [(t0, start)]
+
+    def at(self, t: Time) -> Point:
+        """What is known at a time."""
+        for time, point in self.known:
+            if time is t:
+                return point
+        self.known.append((t, self.path.at("t", t)))
+        return self.known[-1][1]
+
+    def increment(self, t0: Time, t1: Time) -> Increment:
+        """What the path does from one time to another."""
+        return self.path.between(self.at(t0), self.at(t1))
+
+
+def followed(term: AbstractTerm) -> TensorTimes | None:
+    """The Brownian motion that adaptive steps of a term follow; None where there is none."""
+    path = term.path if isinstance(term, SDE) else None
+    if isinstance(path, BrownianMotion):
+        return path.on_tensors
+    return path if isinstance(path, TensorTimes) else None
+
+
+def on_tensors(term: AbstractTerm) -> AbstractTerm:
+    """The term as a compiled loop takes it: its path without anything but tensors and shapes, its table drawn."""
+    path = followed(term)
+    return term if path is None else replace(term, path=path.drawn())  # type: ignore[type-var]
+
+
+def is_tensors_only(term: AbstractTerm) -> bool:
+    """Whether a compiled loop may ask the path of the term: areas, and gradients of a factor, are made outside."""
+    path = followed(term)
+    return path is not None and not path.table.levy.areas and not (path.factor is not None and path.factor.requires_grad)
 
 
 def without_path(term: AbstractTerm) -> AbstractTerm:

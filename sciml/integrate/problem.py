@@ -24,7 +24,7 @@ from sciml.integrate.contract import (
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
 from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
-from sciml.integrate.driven import slopes_of
+from sciml.integrate.driven import is_tensors_only, slopes_of
 from sciml.integrate.executors import AbstractExecutor, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
@@ -196,7 +196,8 @@ class Problem:
         if isinstance(self.method, CompiledMethod):
             if stepping.control.compact:  # fewer rows would be another graph
                 stepping = replace(stepping, control=replace(stepping.control, compact=False))
-            loops = not isinstance(self.term, SDE)  # a path is asked for increments between the steps
+            # Other paths are asked for increments between the steps.
+            loops = not isinstance(self.term, SDE) or is_tensors_only(self.term)
             if loops and self.executor is None and not self._in_time() and WholeLoop.serves(recorder.outputs, self.y0):
                 executor = WholeLoop(self.term, self._is_recorded(), (executor, stepping))
                 stepping = replace(stepping, method=self.method.method)

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.compiled import kept
 from sciml.integrate.control import PID
+from sciml.integrate.driven import on_tensors, without_path
 from sciml.integrate.executors import AbstractExecutor, out_of_steps
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves
 from sciml.integrate.outputs import AbstractOutput, Recorder, TimesOutput, begun
@@ -51,13 +52,14 @@ class WholeLoop(AbstractExecutor):
         loop = kept(self.term, ("loop", stepping.method, self.recorded, *shapes, *_numbers_of(control)), y0, _loop)
         first = None if control.dt0 is None else torch.full_like(tau0, min(control.dt0, control.dt_max))
         tolerances = tuple((_as_tensor(r), _as_tensor(a)) for r, a in stepping.tolerances)
-        inside = replace(stepping, tolerances=tolerances, control=replace(control, dt0=None))
+        term, bare = on_tensors(stepping.term), without_path(self.term)
+        inside = replace(stepping, term=term, tolerances=tolerances, control=replace(control, dt0=None))
         with torch.set_grad_enabled(self.recorded):
             # `torch.while_loop` loses the gradient of whatever does not require one before the first turn.
             start = map_leaves(self._entering, y0)
             t0 = stepping.clock.time(tau0, y0)
             arguments = (inside, tau0, start, first, padded, torch.tensor(max_steps), self.recorded)
-            walk, states, spoilt = loop(self.term, t0, start, arguments)
+            walk, states, spoilt = loop(bare, t0, start, arguments)
         if spoilt is not None and bool(spoilt):
             executor, stepping = self.otherwise
             return executor.run(stepping, tau0, y0, recorder, max_steps)
@@ -101,7 +103,7 @@ def _loop(
     Returns:
         The walk; the states at the wanted times, (batch, time, *state); and if recorded, whether a step was not finite.
     """
-    walk = stepping.start(tau0, y0, first)
+    walk = stepping.following(stepping.start(tau0, y0, first))
     states = () if wanted is None else begun(stepping.clock, wanted, tau0, y0)
     spoilt = walk.tried.new_zeros((), dtype=torch.bool)
 

@@ -3,6 +3,7 @@
 from sciml.neural_de.encoder import BackwardGRU, Encoded
 from sciml.neural_de.fields import (
     AffineControl,
+    Conditioned,
     ConstantDiffusion,
     DriftNet,
     EntrywiseDiffusion,
@@ -15,6 +16,7 @@ from sciml.neural_de.series import SeriesBatch
 __all__ = [
     "AffineControl",
     "BackwardGRU",
+    "Conditioned",
     "ConstantDiffusion",
     "DriftNet",
     "Encoded",

@@ -66,6 +66,54 @@ class AffineControl(nn.Module):
 
 
 @final
+class Conditioned(nn.Module):
+    """A posterior whose steps are those of the prior, given that something normal is known of where they end.
+
+    The context (r, e) of a step stands for the factor exp(e z1 - r² z1² / 2), entry by entry, where z1 is the end of
+    the step: information r², from whatever is still to come. With f and g as they are at its start, a step of length h
+    is
+
+        z1 ~ N(z + v h (f + g² (e - r² z)), v g² h),    v = 1 / (1 + g² h r²)
+
+    and its divergence from the prior's step is that of two normal laws, (v - 1 - log v) / 2 + (shift)² / (2 g² h). In
+    between it is an SDE with the diffusion of the prior whose drift pulls the harder the nearer the end is, and that is
+    the divergence of its path too. For a linear prior seen with normal noise this family holds the posterior itself.
+    Steps of Euler-Maruyama of a drift (`Guided`) all have the variance g² h of the prior. That is too much by the
+    factor 1/v, costs about (g² h r²)²/4 per step, and makes who trains on it prefer a diffusion that is too small.
+
+    Args:
+        prior: f(t, z).
+        diffusion: g(t, z), like z.
+
+    Source: Whitaker, Golightly, Boys & Sherlock (2017), Stat. Comput. 27, 885-900, the modified diffusion bridge for
+    noisy observations; Durham & Gallant (2002), J. Bus. Econ. Stat. 20, 297-316. There what comes is the next value.
+    """
+
+    def __init__(self, prior: nn.Module, diffusion: nn.Module) -> None:
+        super().__init__()
+        self.prior, self.diffusion = prior, diffusion
+
+    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        """The mean drift over a step, like z, [state/time]; the context is (r, e, h), twice the size of z and 1."""
+        g, share, pull = self._parts(t, z, context)
+        return torch.addcmul(self.prior(t, z), g.square(), pull) * share
+
+    def share(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        """v: the share of the prior's variance that is left to a step, like z."""
+        return self._parts(t, z, context)[1]
+
+    def spread(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        """g v^(1/2), like z, [state/time^(1/2)]."""
+        g, share, _ = self._parts(t, z, context)
+        return g * share.sqrt()
+
+    def _parts(self, t: Tensor, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        root, level, h = context.split([z.shape[-1], z.shape[-1], 1], dim=-1)
+        g, information = self.diffusion(t, z), root.square()
+        return g, 1 / torch.addcmul(torch.ones_like(h), g.square() * h, information), level - information * z
+
+
+@final
 class ConstantDiffusion(nn.Module):
     """One positive number per entry of z.
 

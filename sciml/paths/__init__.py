@@ -3,6 +3,7 @@
 from sciml.paths.base import AbstractPath, Increment, Time, map_increment
 from sciml.paths.brownian import BrownianMotion
 from sciml.paths.levy import AbstractLevy, Davie, Foster, NoArea, SpaceTime, SpaceTimeTime
+from sciml.paths.tensor_times import Point, TensorTimes
 
 __all__ = [
     "AbstractLevy",
@@ -12,8 +13,10 @@ __all__ = [
     "Foster",
     "Increment",
     "NoArea",
+    "Point",
     "SpaceTime",
     "SpaceTimeTime",
+    "TensorTimes",
     "Time",
     "map_increment",
 ]

@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sciml.paths.moments import split_matrix
@@ -27,17 +27,17 @@ _GAUSS = {
 
 
 class Place(NamedTuple):
-    """Where times lie. The first axis counts the two ends of a query, earlier one first; the second is the batch or 1.
+    """Where times lie, (..., time); the last axis is the batch or 1.
 
     Args:
         interval: number of the interval between knots.
         cell: number of the cell of the finest level in it.
-        share: place within the cell, in [0, 1), float64.
+        share: place within the cell, in [0, 1], float64.
     """
 
-    interval: Int[Tensor, "end time"]
-    cell: Int[Tensor, "end time"]
-    share: Float[Tensor, "end time"]
+    interval: Int[Tensor, "*axes time"]
+    cell: Int[Tensor, "*axes time"]
+    share: Float[Tensor, "*axes time"]
 
 
 class Parts(NamedTuple):
@@ -54,31 +54,56 @@ class Parts(NamedTuple):
 
 
 def fresh(
-    streams: Streams, place: Place, depth: int, moments: int, channels: int, dtype: torch.dtype
-) -> Float[Tensor, "level end batch moment channel"]:
-    """The normal numbers of all splits on the way to each end, in one draw."""
-    level = torch.arange(depth + 1, device=place.cell.device)[:, None, None]
+    streams: Streams, place: Place, depth: int, count: int, dtype: torch.dtype
+) -> Float[Tensor, "level batch {count}"]:
+    """The normal numbers of all splits on the way to each time, in one draw."""
+    level = torch.arange(depth + 1, device=place.cell.device)[:, None]
     # Heap order: the whole interval is node 1, the halves of node n are 2 n and 2 n + 1.
     heap = (place.cell + (1 << depth)) >> (depth - level)
-    z = streams.normal((place.interval << 32) + heap, moments * channels, dtype)
-    return z.unflatten(-1, (moments, channels))
+    return streams.normal((place.interval << 32) + heap, count, dtype)
+
+
+def w_up_to(
+    whole: Float[Tensor, "batch channel"],
+    width: Float[Tensor, " time"],
+    normals: Float[Tensor, "level batch channel"],
+    place: Place,
+) -> Float[Tensor, "batch channel"]:
+    """W from the beginning of each time's interval to the time, for paths of W alone.
+
+    The integrals up to a time of the functions that belong to W are hats.
+
+    Args:
+        whole: W over the interval.
+        width: of the interval, [time].
+        normals: of all splits.
+        place: where the times lie, (time,).
+    """
+    depth = len(normals) - 1
+    at = (place.cell + place.share) * 0.5**depth
+    level = torch.arange(depth, dtype=at.dtype, device=at.device)[:, None]
+    local = torch.frac(at * 2.0**level)
+    hats = torch.minimum(local, 1 - local) * 0.5 ** (level / 2)
+    last = (place.share * (1 - place.share) * 0.5**depth).sqrt()[None]
+    weights = torch.cat([hats, last]).to(whole.dtype) * width.sqrt()
+    return torch.addcmul((weights[..., None] * normals).sum(0), at.to(whole.dtype)[:, None], whole)
 
 
 def covered(
     z: Float[Tensor, "moment end batch channel"],
-    normals: Float[Tensor, "level end batch moment channel"],
+    normals: Float[Tensor, "end batch level moment channel"],
     place: Place,
+    backward: Bool[Tensor, " time"],
 ) -> Parts:
     """What a query covers of the intervals of its ends.
 
     Args:
         z: standardised moments of these intervals.
         normals: of all splits.
-        place: where the ends lie.
+        place: where the ends lie, the earlier one first, (end, time).
+        backward: where `normals` holds the later end first.
     """
-    depth, moments = len(normals) - 1, len(z)
-    if moments == 1:
-        return _covered_w(z[0], normals[:, :, :, 0], place)
+    depth, moments = normals.shape[2] - 1, len(z)
     width = 0.5**depth
     one = place.interval[0] == place.interval[1]
     cell = one & (place.cell[0] == place.cell[1])
@@ -93,10 +118,11 @@ def covered(
     # Numbers that both ends share count once.
     level = torch.arange(depth, device=at.device)[:, None]
     above = place.cell >> (depth - level)[:, None]
-    levels[..., 0, :] *= ~(one & (above[:, 0] == above[:, 1]))[:, None, None]
-    last[..., 0, :] *= ~cell
-    whole[..., 0, :] *= ~one
-    m = _combined(torch.cat([levels, last[None]]), normals) + _combined(whole[None], z.permute(1, 2, 0, 3)[None])
+    first = torch.tensor([True, False], device=at.device)[:, None]
+    shared = torch.cat([one & (above[:, 0] == above[:, 1]), cell[None]])
+    integrals = torch.cat([levels, last[None]]) * ~(shared[:, None, None, None] & first)
+    m = _combined(_turned(integrals, backward, -2), normals)
+    m = _turned(m, backward[:, None], 1) + _combined((whole * ~(one & first))[None], z.permute(1, 2, 0, 3)[:, :, None])
     # Both parts are measured along the one span that they then share.
     m = torch.stack([torch.where(one[:, None], 0.0, m[:, 0]), torch.where(one[:, None], m[:, 0] + m[:, 1], m[:, 1])], 1)
     chord = cell & (place.share[0] > 0)
@@ -104,21 +130,9 @@ def covered(
     return Parts(_levy(m, chord), lengths)
 
 
-def _covered_w(z: Tensor, normals: Tensor, place: Place) -> Parts:
-    """`covered` for W alone: the integrals of the functions of W up to a time are hats."""
-    depth = len(normals) - 1
-    at = (place.cell + place.share) * 0.5**depth
-    level = torch.arange(depth, dtype=at.dtype, device=at.device)[:, None, None]
-    local = (at * 2.0**level).frac_()
-    hats = torch.minimum(local, 1 - local) * 0.5 ** (level / 2)
-    last = (place.share * (1 - place.share) * 0.5**depth).sqrt()[None]
-    weights = torch.cat([hats, last]).to(z.dtype)[..., None]
-    up_to = at.to(z.dtype)[..., None] * z + (weights * normals).sum(0)
-    one = place.interval[0] == place.interval[1]
-    before = torch.where(one[:, None], 0.0, z[0] - up_to[0])
-    after = torch.where(one[:, None], up_to[1] - up_to[0], up_to[1])
-    lengths = torch.stack([torch.where(one, 0.0, 1 - at[0]), torch.where(one, at[1] - at[0], at[1])])
-    return Parts(torch.stack([before, after])[None], lengths)
+def _turned(pair: Tensor, backward: Tensor, dim: int) -> Tensor:
+    """The two entries along an axis, in the other order where it says so."""
+    return torch.where(backward, pair.flip(dim), pair)
 
 
 def _integrals(begin: Tensor, length: Tensor, local: Tensor, norm: Tensor, span: tuple[Tensor, Tensor]) -> Tensor:
@@ -194,11 +208,11 @@ def _of_last(place: Place, width: float, span: tuple[Tensor, Tensor], moments: i
 
 
 def _combined(integrals: Tensor, numbers: Tensor) -> Float[Tensor, "moment end batch channel"]:
-    """Sum over levels and functions of integrals (level, k, function, end, time) times numbers."""
+    """Sum over levels and functions of integrals (level, k, function, end, time) times (end, batch, level, function)."""
     integrals = integrals.to(numbers.dtype)
     if integrals.shape[-1] == 1:
-        return torch.einsum("lkje,lebjc->kebc", integrals[..., 0], numbers)
-    return torch.einsum("lkjeb,lebjc->kebc", integrals, numbers)
+        return torch.einsum("lkje,ebljc->kebc", integrals[..., 0], numbers)
+    return torch.einsum("lkjeb,ebljc->kebc", integrals, numbers)
 
 
 def _levy(m: Tensor, chord: Tensor) -> Tensor:

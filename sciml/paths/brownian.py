@@ -18,13 +18,12 @@ from torch import Tensor
 from sciml.core.checks import check_finite, check_increasing, check_whole
 from sciml.core.random import Key
 from sciml.paths.base import AbstractPath, Increment, Time, map_increment
-from sciml.paths.bridge import Place, covered, fresh
-from sciml.paths.correlation import check_factor, correlated, correlated_area, factor_of
-from sciml.paths.end import End, w_within
-from sciml.paths.knot_table import KnotTable, crossed, drawn_areas
+from sciml.paths.correlation import check_factor, factor_of
+from sciml.paths.end import End, Ladder
+from sciml.paths.knot_table import KnotTable
 from sciml.paths.levy import AbstractLevy, NoArea
-from sciml.paths.moments import joined
-from sciml.paths.normals import Streams, mixed
+from sciml.paths.normals import Streams
+from sciml.paths.tensor_times import TensorTimes
 
 _INSIDE, _INSIDE_AREA = 4, 5  # purposes of streams, beside those of the table
 _DEEPEST = 24
@@ -69,7 +68,8 @@ class BrownianMotion(AbstractPath):
     _times: list[float] = field(init=False, repr=False)
     _slack: float = field(init=False, repr=False)
     _numbers: dict[float, int] = field(init=False, repr=False)
-    _inside: dict[int, Streams] = field(default_factory=dict, init=False, repr=False)
+    _ladders: list[Ladder] = field(default_factory=list, init=False, repr=False)
+    _tensors: list[TensorTimes] = field(default_factory=list, init=False, repr=False)
     _steps: list[Increment] = field(default_factory=list, init=False, repr=False)
     _ends: dict[float, End] = field(default_factory=dict, init=False, repr=False)
 
@@ -112,14 +112,15 @@ class BrownianMotion(AbstractPath):
 
     @staticmethod
     def over(
-        key: Key, shape: tuple[int, ...], t0: float, t1: float, *, intervals: int = 256, **options: Any
+        key: Key, shape: tuple[int, ...], t0: float, t1: float, *, intervals: int = 16, depth: int = 12, **options: Any
     ) -> "BrownianMotion":
         """Uniform knots over an interval: for steps that are not known beforehand.
 
         Args:
             key, shape, options: of `BrownianMotion`.
             t0, t1: ends of the interval, in either order, [time].
-            intervals: how many intervals between knots; best a power of two.
+            intervals: how many intervals between knots; best a power of two. All are drawn when the first is needed.
+            depth: how often they are halved; with the defaults, steps of 2^-16 of the interval are resolved.
 
         Raises:
             ValueError: if the ends are equal or not finite, or `intervals` is no whole number.
@@ -130,7 +131,7 @@ class BrownianMotion(AbstractPath):
         share = torch.arange(intervals + 1, dtype=torch.float64) / intervals
         low, high = min(t0, t1), max(t0, t1)
         knots = torch.lerp(torch.full_like(share, low), torch.full_like(share, high), share)
-        return BrownianMotion(key, shape, knots, **options)
+        return BrownianMotion(key, shape, knots, depth, **options)
 
     @property
     def batch(self) -> int:
@@ -202,7 +203,17 @@ class BrownianMotion(AbstractPath):
                 return self._over(min(i, j), backward=j < i)
             if self.levy.moments == 1:
                 return self._between_ends(self._end(t0, i), self._end(t1, j))
-        return self._general(self._as_times("t0", t0), self._as_times("t1", t1))
+        return self.on_tensors.increment(t0, t1)
+
+    @property
+    def on_tensors(self) -> TensorTimes:
+        """The path as it is asked for at times that are tensors."""
+        if not self._tensors:
+            with torch.inference_mode(False):  # what is kept may serve a solve with gradients later
+                streams = (Streams.of(self.key, purpose) for purpose in (_INSIDE, _INSIDE_AREA))
+                times = TensorTimes(self.knots, self._table, *streams, self.depth, self.shape, self.factor)
+            self._tensors.append(times)
+        return self._tensors[0]
 
     # Times
 
@@ -218,35 +229,6 @@ class BrownianMotion(AbstractPath):
             )
         i = bisect_right(self._times, t + slack) - 1
         return i if t - self._times[i] <= slack else None
-
-    def _as_times(self, name: str, t: Time) -> Float[Tensor, " time"]:
-        """Times in float64, (1,) or (batch,), NaN where the path is not defined; those next to a knot moved onto it."""
-        given = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64, device=self.knots.device)
-        if given.numel() != 1 and given.numel() != self.batch:
-            raise ValueError(
-                f"`{name}` must be one time, or one per path ({self.batch},), got shape {tuple(given.shape)}. "
-                "Ask for one time of each path at once."
-            )
-        first, last = self._times[0], self._times[-1]
-        slack = self._slack
-        if given.dtype != torch.float64 and given.is_floating_point():
-            slack = max(slack, 4 * torch.finfo(given.dtype).eps * max(abs(first), abs(last)))
-        time = given.detach().reshape(-1).to(torch.float64)
-        time = torch.where((time >= first - slack) & (time <= last + slack), time, math.nan)
-        nearest = torch.searchsorted(self.knots, time.contiguous() + slack, right=True).sub_(1).clamp_(0)
-        nearest = self.knots.take(nearest.clamp_(max=len(self.knots) - 1))
-        return torch.where((time - nearest).abs() <= slack, nearest, time)
-
-    def _place(self, times: Float[Tensor, "end time"]) -> Place:
-        """Where times lie; the last knot begins an interval of its own that nothing is taken from."""
-        defined = times.nan_to_num(nan=self._times[0])
-        i = (torch.searchsorted(self.knots, defined, right=True) - 1).clamp_(0)
-        last = len(self.knots) - 2
-        left, right = self.knots.take(i), self.knots.take(i.clamp(max=last) + 1)
-        cells = 2.0**self.depth
-        place = torch.where(i > last, 0.0, (defined - left) / (right - left) * cells)
-        cell = place.floor().clamp_(max=cells - 1)
-        return Place(i, cell.long(), (place - cell).clamp_(0, 1))
 
     # Increments
 
@@ -270,11 +252,16 @@ class BrownianMotion(AbstractPath):
         left, width = self._times[i], self._times[i + 1] - self._times[i]
         with torch.inference_mode(False), torch.no_grad():
             whole = self._table.moments[0, i]
-            w = w_within(self._streams(_INSIDE), whole, i, (t - left) / width, width, self.depth)
+            w = self._ladder().w_within(whole, i, (t - left) / width, width)
         while len(self._ends) >= _REMEMBERED:
             del self._ends[next(iter(self._ends))]
         self._ends[t] = End(i, w)
         return self._ends[t]
+
+    def _ladder(self) -> Ladder:
+        if not self._ladders:
+            self._ladders.append(Ladder(self.on_tensors.inside, self.depth))
+        return self._ladders[0]
 
     def _between_ends(self, start: End, end: End) -> Increment:
         """W between times that are numbers: to the next knot, from knot to knot, and on."""
@@ -292,73 +279,9 @@ class BrownianMotion(AbstractPath):
                 w = w + self._table.w_between(first, end.interval)
         return self._increment(w[None], None, backward=backward)
 
-    def _streams(self, purpose: int) -> Streams:
-        if purpose not in self._inside:
-            self._inside[purpose] = Streams.of(self.key, purpose)
-        return self._inside[purpose]
-
-    def _general(self, t0: Tensor, t1: Tensor) -> Increment:
-        """Between any times: up to the next knot, from knot to knot, and from the last knot on."""
-        t0, t1 = torch.broadcast_tensors(t0, t1)
-        backward = t1 < t0
-        times = torch.stack([torch.minimum(t0, t1), torch.maximum(t0, t1)])
-        place, table = self._place(times), self._table
-        dtype, moments = table.dtype, self.levy.moments
-        normals = fresh(self._streams(_INSIDE), place, self.depth, moments, table.channels, dtype)
-        parts = covered(table.of_intervals(place.interval), normals, place)
-        width = self._width(place.interval)
-        lengths = parts.lengths.to(dtype) * width
-        scaled = parts.moments * width.sqrt()[..., None]
-        # A path that starts at a knot has no part before the next one.
-        apart = place.interval[0] != place.interval[1]
-        whole = apart & (place.cell[0] == 0) & (place.share[0] == 0)
-        before, lengths_before = scaled[:, 0] * ~whole[:, None], lengths[0] * ~whole
-        start = (place.interval[0] + 1 - whole.long()).clamp_(max=len(self.knots) - 1)
-        middle, length = table.between(start, place.interval[1])
-        length = length.to(dtype)
-        head = joined(before, middle, lengths_before[:, None], length[:, None])
-        total = joined(head, scaled[:, 1], (lengths_before + length)[:, None], lengths[1][:, None])
-        areas = None
-        if self.levy.areas:
-            areas = table.area_between(start, place.interval[1])
-            pieces = torch.stack([before, scaled[:, 1]], dim=1)
-            drawn = self._areas_of(pieces, torch.stack([lengths_before, lengths[1]]), place)
-            areas = drawn[0] + areas + drawn[1] + crossed(before[0], middle[0]) + crossed(head[0], scaled[0, 1])
-        undefined = times.isnan().any(dim=0)[:, None]
-        total = torch.where(undefined, math.nan, total)
-        if areas is not None:
-            areas = torch.where(undefined[..., None], math.nan, areas)
-        return self._increment(total, areas, backward=backward)
-
-    def _width(self, interval: Tensor) -> Tensor:
-        i = interval.clamp(max=len(self.knots) - 2)
-        return (self.knots.take(i + 1) - self.knots.take(i)).to(self._table.dtype)
-
-    def _areas_of(self, pieces: Tensor, lengths: Tensor, place: Place) -> Tensor:
-        """Areas of the parts of intervals at both ends, drawn by the cells that both ends lie in."""
-        number = (place.interval << self.depth) + place.cell
-        end = torch.arange(2, device=number.device)[:, None]
-        node = mixed(mixed(number[:1].clone(), number[:1] * 0) + number[1:], number[1:] * 0) + end
-        dt = lengths[..., None, None]
-        return drawn_areas(self._streams(_INSIDE_AREA), node, pieces, dt, self.levy)
-
-    def _increment(self, moments: Tensor, areas: Tensor | None, backward: bool | Tensor = False) -> Increment:
+    def _increment(self, moments: Tensor, areas: Tensor | None, backward: bool = False) -> Increment:
         """Of independent channels (moment, ..., batch, channel), turned, correlated and in the user's shape."""
-        sign: Tensor | None = None
-        if isinstance(backward, Tensor):
-            sign = (1 - 2 * backward.to(moments.dtype))[:, None]
-        elif backward:
-            sign = moments.new_tensor(-1.0)
-        parts: list[Tensor | None] = [None, None, None]
-        for place, part in enumerate(moments):
-            turned = part if sign is None or place == 1 else part * sign
-            parts[place] = correlated(turned, self.factor, self.shape)
-        w, h, k = parts
-        assert w is not None
-        if areas is not None:
-            areas = areas if sign is None else areas * (sign[..., None] if sign.ndim else sign)
-            areas = correlated_area(areas, self.factor)
-        return Increment(w, h, k, areas)
+        return self.on_tensors.shaped(moments, areas, moments.new_tensor(-1.0) if backward else None)
 
 
 def _check_arguments(path: BrownianMotion) -> None:

@@ -81,7 +81,7 @@ class KnotTable:
     def between(self, i: Tensor, j: Tensor) -> tuple[Float[Tensor, "moment batch channel"], Float[Tensor, " time"]]:
         """Moments and length from knot `i` to knot `j`, each (batch,) or (1,); 0 if `j <= i`."""
         ahead = j > i
-        total = (_rows(self.sums, j) - _rows(self.sums, i)) * ahead[:, None]
+        total = (rows_of(self.sums, j) - rows_of(self.sums, i)) * ahead[:, None]
         u = self._shares()
         start, end = u.take(i)[:, None], u.take(j)[:, None]
         width = torch.where(ahead[:, None], end - start, 1.0)
@@ -104,7 +104,7 @@ class KnotTable:
         """Standardised moments of the intervals `i`, (end, batch) or (end, 1)."""
         i = i.clamp(max=self.intervals - 1)
         width = (self.knots.take(i + 1) - self.knots.take(i)).to(self.dtype)[..., None].sqrt()
-        picked = torch.stack([_rows(self.moments, row) for row in i], dim=1)
+        picked = torch.stack([rows_of(self.moments, row) for row in i], dim=1)
         sigma = torch.tensor(STANDARD_DEVIATIONS[: len(picked)], dtype=self.dtype, device=width.device)
         return picked / (width * sigma[:, None, None, None])
 
@@ -128,8 +128,8 @@ class KnotTable:
 
     def area_between(self, i: Tensor, j: Tensor) -> Float[Tensor, "batch channel channel"]:
         """Space-space areas from knot `i` to knot `j`; 0 if `j <= i`."""
-        w0, w1 = _rows(self.sums[:1], i)[0], _rows(self.sums[:1], j)[0]
-        before, up_to = (_rows(self.area_sums[None], knot)[0] for knot in (i, j))
+        w0, w1 = rows_of(self.sums[:1], i)[0], rows_of(self.sums[:1], j)[0]
+        before, up_to = (rows_of(self.area_sums[None], knot)[0] for knot in (i, j))
         area = up_to - before - crossed(w0, w1 - w0)
         return (area * (j > i)[:, None, None]).to(self.dtype)
 
@@ -150,7 +150,7 @@ def drawn_areas(streams: Streams, nodes: Tensor, moments: Tensor, dt: Tensor, le
     return space_space_area(w, h, z * variance.sqrt())
 
 
-def _rows(table: Tensor, i: Tensor) -> Tensor:
+def rows_of(table: Tensor, i: Tensor) -> Tensor:
     """Entry `i` of each row, from a table (moment, knot, batch, ...) and `i` (batch,) or (1,)."""
     batch = table.shape[2]
     if len(i) == 1:

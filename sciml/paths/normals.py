@@ -79,7 +79,7 @@ class Streams:
         x = mixed(x, self.second[:, None])
         angle = x.to(torch.int32).to(dtype).mul_(math.pi / 2.0**31)  # the low half
         x = x.bitwise_right_shift_(33).bitwise_and_(0x7FFFFFFF)
-        radius = x.to(dtype).add_(0.5).mul_(2.0**-31).clamp_(max=1.0).log_().mul_(-2.0).sqrt_()
+        radius = x.to(dtype).add_(0.5).mul_(2.0**-31).log_().mul_(-2.0).sqrt_()  # at most log 1, also rounded
         second = torch.sin(angle).mul_(radius)
         return angle.cos_().mul_(radius), second
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from sciml.core.random import Key
 from sciml.paths import AbstractLevy, BrownianMotion, Increment
 
-_INTERVALS, _DEEPEST = 256, 24
+_INTERVALS, _DEEPEST, _NUMBERS = 256, 24, 1 << 22
 
 
 @final
@@ -31,15 +31,21 @@ class Halves:
     tol: float
     given: Tensor | None = None
     path: BrownianMotion = field(init=False)
+    at_once: int = field(init=False)
+    """Steps of a grid that are drawn at once."""
 
     def __post_init__(self) -> None:
         needed = math.ceil(math.log2(max((self.t1 - self.t0) / self.tol, 1.0)))
         intervals = 1 if needed <= _DEEPEST else _INTERVALS
         depth = min(_DEEPEST, needed - int(math.log2(intervals)))
         ends = (self.t0, self.t1)
+        self.at_once = max(16, _NUMBERS // (self.levy.moments * self.channels * self.key.batch))
         self.path = BrownianMotion.over(
             self.key, (self.channels,), *ends, intervals=intervals, depth=depth, levy=self.levy, dtype=self.dtype
         )
+
+    def expect(self, grid: list[float]) -> None:
+        """Nothing is to be known beforehand."""
 
     def between(self, ta: float, tb: float) -> Increment:
         """What the path does from `ta` to `tb`, ta < tb."""

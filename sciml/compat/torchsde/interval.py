@@ -15,6 +15,8 @@ from sciml.compat.torchsde.settings import LEVY_AREA_APPROXIMATIONS
 from sciml.core.random import Key
 from sciml.paths import Davie, Foster, Increment, NoArea, SpaceTime
 
+_ANSWERS = 1 << 23
+"""Numbers of answers that are kept."""
 _LEVY = {"none": NoArea(), "space-time": SpaceTime(), "davie": Davie(), "foster": Foster()}
 
 
@@ -59,8 +61,9 @@ class BaseBrownian(abc.ABC):
 class BrownianInterval(BaseBrownian):
     """Brownian motion over an interval, determined by its entropy and by the questions in their order.
 
-    With `halfway_tree` it is determined by the entropy alone, at a higher price. All that was answered is kept. The
-    numbers are others than torchsde's for the same entropy.
+    With `halfway_tree` it is determined by the entropy alone, at a higher price. The newest answers are kept, some eight
+    million numbers of them; one that was forgotten comes again but for rounding. The path is another than torchsde's for
+    the same entropy.
 
     Args:
         t0, t1: ends of the interval, [time].
@@ -178,9 +181,11 @@ class BrownianInterval(BaseBrownian):
             return Increment(w, w if levy.moments > 1 else None, None, w[..., None] * w[..., None, :])
         if self.halfway_tree:
             return self.path.between(ta, tb)
-        if (ta, tb) not in self._answers:  # kept: later questions split it, and its sum would be rounded otherwise
-            self._answers[ta, tb] = self.path.between(ta, tb)
-        return self._answers[ta, tb]
+        made = self._answers.pop((ta, tb), None) or self.path.between(ta, tb)
+        self._answers[ta, tb] = made  # kept: later questions split it, and its sum would be rounded otherwise
+        if len(self._answers) > max(_ANSWERS // (made.w.numel() * (1 if made.area is None else made.w.shape[-1])), 2):
+            del self._answers[next(iter(self._answers))]
+        return made
 
     def _shaped(self, value: Tensor) -> Tensor:
         return value.reshape(self._size).to(self._dtype)

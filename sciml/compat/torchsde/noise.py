@@ -1,5 +1,6 @@
 """A Brownian motion, ours or another's, as a path that our methods ask."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -26,7 +27,9 @@ class Noise:
     bm: Any
     like: Tensor
     times: torch.dtype
+    grid: list[float] = field(default_factory=list, init=False)
     steps: dict[float, tuple[float, Increment]] = field(default_factory=dict, init=False)
+    """Some of the steps of the grid: by where they begin, their ends and increments."""
     last: Tensor | None = field(default=None, init=False)
     """The increment that was asked for last."""
 
@@ -43,12 +46,19 @@ class Noise:
         return tuple(self.bm.shape[1:])
 
     def prepare(self, grid: list[float]) -> None:
-        """Draw what the steps of a grid need, at once where that can be."""
-        if self.own is None or self.own.path is None:
-            return
-        grid = [self._inside(t) for t in grid]
-        made = self.own.path.along(grid)
-        self.steps = {a: (b, self._fit(m)) for a, b, m in zip(grid, grid[1:], made, strict=False)}
+        """Tell the grid whose steps will be asked for: they are drawn many at once where that can be."""
+        if self.own is not None and self.own.path is not None:
+            self.grid = [self._inside(t) for t in grid]
+            self.own.path.expect(self.grid)
+
+    def _draw(self, t0: float) -> None:
+        """Some steps of the grid, that from `t0` on among them."""
+        assert self.own is not None and self.own.path is not None
+        i = max(bisect_right(self.grid, t0) - 1, 0)
+        at_once = self.own.path.at_once
+        some = self.grid[i - i % at_once : i - i % at_once + at_once + 1]
+        made = self.own.path.along(some)
+        self.steps = {a: (b, self._fit(m)) for a, b, m in zip(some, some[1:], made, strict=False)}
 
     def increment(self, t0: Any, t1: Any) -> Increment:
         """What the path does over a step."""
@@ -60,6 +70,8 @@ class Noise:
         if t1 < t0:  # only where a reversible step is taken back does this occur
             made = self._known(t1, t0)
             return Increment(-made.w, made.h, None, None if made.area is None else -made.area)
+        if self.grid and t0 not in self.steps and self.grid[0] <= t0 < self.grid[-1]:
+            self._draw(t0)
         found = self.steps.get(t0)
         if found is not None and found[0] == t1:
             return found[1]

@@ -2,26 +2,26 @@
 
 A new time splits the interval it falls into: the moments of both parts follow from those of the whole and as many new
 normal numbers, exactly in law. So a question costs one draw, however many came before, and what the path is depends on
-the key and on the questions in their order.
+the key and on the questions in their order. Of all that was drawn only the newest is kept; the rest can be drawn again.
 """
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import final
 
 import torch
 from torch import Tensor
 
+from sciml.compat.torchsde.piece_tree import Law, Node, spread, thinned
 from sciml.core.random import Key
-from sciml.paths import AbstractLevy, Increment, NoArea, SpaceTime
-from sciml.paths.knot_table import KnotTable, crossed, drawn_areas
-from sciml.paths.moments import split_matrix, standard_deviations
-from sciml.paths.normals import Streams
+from sciml.paths import AbstractLevy, Increment
+from sciml.paths.knot_table import crossed, drawn_areas
 
-_SPLITS, _AREAS = 1, 2  # sub-streams of the key, beside itself for what is drawn at once
-_MOST_AT_ONCE = 1 << 28
-"""Numbers of a grid that are drawn beforehand; beyond it every time is a split of its own."""
+_NODE, _KEPT = 1 << 22, 1 << 25
+"""Numbers of one node, and of all that are kept."""
+_SPLITS = 512
+"""The most splits of a node."""
 
 
 @final
@@ -45,90 +45,161 @@ class Pieces:
     levy: AbstractLevy
     dtype: torch.dtype
     given: Tensor | None = None
-    times: list[float] = field(default_factory=list, init=False)
-    parts: list[Tensor] = field(default_factory=list, init=False)
-    numbers: list[int] = field(default_factory=list, init=False)
-    """A number of its own for each part, by which its areas are drawn."""
+    top: Node | None = field(default=None, init=False)
+    made: dict[Node, None] = field(default_factory=dict, init=False)
+    """Nodes whose parts are there, the newest last."""
 
     def __post_init__(self) -> None:
-        self._count = 0
-        self._splits = Streams.of(self.key.fold(_SPLITS), 0)
-        self._areas = Streams.of(self.key.fold(_AREAS), 0)
+        self.law = Law(self.channels, self.levy, self.dtype)
+        self.at_once = max(16, _NODE // (self.law.moments * self.channels * self.key.batch))
+        """Steps of a grid that are drawn at once."""
         self._slack = 1e-12 * (self.t1 - self.t0) + 1e-15 * max(abs(self.t0), abs(self.t1))
 
     def between(self, ta: float, tb: float) -> Increment:
         """What the path does from `ta` to `tb`, ta < tb, within its interval."""
-        if not self.times:
-            self._begin([self.t0, self.t1])
-        i = self._place(ta)
-        j = self._place(tb)
-        return self._joined(i, j)
+        if self.top is None:
+            self.top = Node(self.key, spread(self.t0, self.t1, tb - ta, min(self.at_once, _SPLITS)))
+        for t in (ta, tb):
+            self._know(t, tb - ta)
+        return self._joined(self._parts(self.top, ta, tb))
+
+    def expect(self, grid: list[float]) -> None:
+        """Tell the times of steps that are to come: they are drawn at once, as far as nothing is known so far."""
+        if self.top is None:
+            inner = [t for t in grid if self.t0 + self._slack < t < self.t1 - self._slack]
+            self.top = Node(self.key, thinned([self.t0, *inner, self.t1], self.at_once), inner)
 
     def along(self, grid: list[float]) -> list[Increment]:
-        """What the path does over every step of a grid; all of it is drawn at once if nothing is known so far."""
-        if not self.times:
-            inner = [t for t in grid if self.t0 + self._slack < t < self.t1 - self._slack]
-            moments = 2 if self.levy.moments > 1 else 1
-            small = moments * len(inner) * self.channels * self.key.batch <= _MOST_AT_ONCE
-            self._begin([self.t0, *(inner if small and self.given is None else ()), self.t1])
-        places = [self._place(t) for t in grid]  # each later than those before, so that it moves none of them
-        if places == list(range(places[0], places[0] + len(places))) and not self.levy.areas:
-            return [self._increment(part) for part in self.parts[places[0] : places[-1]]]
-        return [self._joined(i, j) for i, j in zip(places, places[1:], strict=False)]
+        """What the path does over every step of a grid."""
+        self.expect(grid)
+        if not self.levy.areas:
+            node, i = self._innermost(grid[0])
+            parts = self._made(node)
+            if node.times[i : i + len(grid)] == grid:
+                return [_increment(part) for part in parts[i : i + len(grid) - 1]]
+        return [self.between(a, b) for a, b in zip(grid, grid[1:], strict=False)]
 
-    def _begin(self, times: list[float]) -> None:
-        self.times = times
-        if self.given is not None:
-            self.parts = [self.given]
-        else:
-            levy = SpaceTime() if self.levy.moments > 1 else NoArea()
-            knots = torch.tensor(times, dtype=torch.float64, device=self.key.ids.device)
-            self.parts = list(KnotTable(self.key, knots, self.channels, levy, self.dtype).moments.unbind(1))
-        self.numbers = list(range(len(self.parts)))
-        self._count = len(self.parts)
+    @property
+    def times(self) -> list[float]:
+        """All that are known."""
+        return [] if self.top is None else [*self._times(self.top), self.t1]
 
-    def _place(self, t: float) -> int:
-        """Number of a time, which is known from then on."""
-        i = bisect_right(self.times, t + self._slack) - 1
-        if t - self.times[i] <= self._slack:
-            return i
-        self._split(i, t)
-        return i + 1
+    def _times(self, node: Node) -> list[float]:
+        self._made(node)
+        found = list(node.times[:-1])
+        for i in sorted(node.children, reverse=True):
+            found[i : i + 1] = self._times(node.children[i])
+        return found
 
-    def _split(self, i: int, t: float) -> None:
-        left, right = t - self.times[i], self.times[i + 1] - t
-        whole = self.parts[i]
-        moments = len(whole)
-        sigma = standard_deviations(whole)
-        node = torch.tensor([self._count], device=whole.device)
-        normals = self._splits.normal(node, moments * self.channels, self.dtype)
-        normals = normals.unflatten(-1, (moments, self.channels)).movedim(-2, 0)
-        known = torch.cat([whole / (sigma * math.sqrt(left + right)), normals])
-        matrix = torch.tensor(split_matrix(left / (left + right), moments), dtype=self.dtype, device=whole.device)
-        made = torch.tensordot(matrix, known, dims=1)
-        self.parts[i : i + 1] = [made[:moments] * sigma * math.sqrt(left), made[moments:] * sigma * math.sqrt(right)]
-        self.numbers[i : i + 1] = [self._count, self._count + 1]
-        self.times.insert(i + 1, t)
-        self._count += 2
+    def _made(self, node: Node, whole: Tensor | None = None) -> list[Tensor]:
+        """The parts of a node, made again if they were forgotten."""
+        if node.parts is None:
+            if node is self.top:
+                whole = self.given
+            elif whole is None:
+                whole = self._whole(node)
+            with torch.inference_mode(False):
+                node.make(self.law, whole)
+        self.made.pop(node, None)
+        self.made[node] = None
+        self._forget()
+        assert node.parts is not None
+        return node.parts
 
-    def _joined(self, i: int, j: int) -> Increment:
-        """From time number `i` to `j`."""
-        if j - i == 1 and not self.levy.areas:
-            return self._increment(self.parts[i])
-        parts = torch.stack(self.parts[i:j], dim=1)  # (moment, part, batch, channel)
+    def _whole(self, node: Node) -> Tensor:
+        """What the path does over a node, which its parent knows."""
+        assert self.top is not None
+        parent, t = self.top, node.first[0]
+        while True:
+            parts = self._made(parent)
+            i = bisect_right(parent.times, t) - 1
+            if parent.children[i] is node:
+                return parts[i]
+            parent = parent.children[i]
+
+    def _forget(self) -> None:
+        """The oldest parts but for those of four nodes."""
+        each = self.law.moments * self.channels * self.key.batch
+        kept = sum(len(node.parts or ()) for node in self.made) * each
+        for node in list(self.made)[:-4]:
+            if kept <= _KEPT:
+                return
+            kept -= len(node.parts or ()) * each
+            node.parts, node.times, node.numbers = None, [], []
+            del self.made[node]
+
+    def _full(self, node: Node) -> bool:
+        """Whether new times become times of its children."""
+        return len(node.planned) > len(node.first) - 2 or len(node.splits) >= min(_SPLITS, self.at_once)
+
+    def _know(self, t: float, step: float) -> None:
+        """Make a time known."""
+        assert self.top is not None
+        node, whole = self.top, None
+        while True:
+            parts = self._made(node, whole)
+            i = bisect_right(node.times, t + self._slack) - 1
+            if t - node.times[i] <= self._slack:
+                return
+            if not self._full(node):
+                with torch.inference_mode(False):
+                    node.split(self.law, t)
+                return
+            node, whole = node.child(i, self.at_once, step), parts[i]
+
+    def _innermost(self, t: float) -> tuple[Node, int]:
+        """The smallest node that `t` begins a part of, and the number of that part."""
+        assert self.top is not None
+        node, whole = self.top, None
+        while True:
+            parts = self._made(node, whole)
+            i = max(bisect_right(node.times, t + self._slack) - 1, 0)
+            planned = len(node.planned) > len(node.first) - 2 and i < len(parts)
+            if not planned and i not in node.children:
+                return node, i
+            node, whole = node.child(i, self.at_once, self.t1 - self.t0), parts[i]
+
+    def _parts(self, node: Node, ta: float, tb: float) -> list[tuple[Node, int, Tensor, float]]:
+        """All between two known times: node, number, moments, length."""
+        found, parts, times = [], self._made(node), node.times
+        numbers, i = node.numbers, max(bisect_right(times, ta + self._slack) - 1, 0)
+        while i < len(parts) and times[i] < tb - self._slack:
+            inside = times[i] >= ta - self._slack and times[i + 1] <= tb + self._slack
+            if inside and not (self.levy.areas and i in node.children):
+                found.append((node, numbers[i], parts[i], times[i + 1] - times[i]))
+            else:
+                found += self._parts(node.children[i], ta, tb)
+            i += 1
+        return found
+
+    def _joined(self, found: list[tuple[Node, int, Tensor, float]]) -> Increment:
+        if len(found) == 1 and not self.levy.areas:
+            return _increment(found[0][2])
+        parts = torch.stack([part for _, _, part, _ in found], dim=1)  # (moment, part, batch, channel)
         w = parts[0].sum(0)
         if self.levy.moments == 1:
             return Increment(w)
-        times = torch.tensor(self.times[i : j + 1], dtype=torch.float64, device=w.device)
-        dt = times.diff().to(self.dtype)[:, None, None]
+        lengths = torch.tensor([length for *_, length in found], dtype=torch.float64, device=w.device)
+        dt = lengths.to(self.dtype)[:, None, None]
         before = parts[0].cumsum(0) - parts[0]
-        h = (dt * (before + parts[0] / 2 + parts[1])).sum(0) / (self.times[j] - self.times[i]) - w / 2
-        area = None
-        if self.levy.areas:
-            nodes = torch.tensor(self.numbers[i:j], device=w.device)[:, None]
-            area = drawn_areas(self._areas, nodes, parts, dt[..., None], self.levy) + crossed(before, parts[0])
-            area = area.sum(0)
-        return Increment(w, h, None, area)
+        h = (dt * (before + parts[0] / 2 + parts[1])).sum(0) / float(lengths.sum()) - w / 2
+        if not self.levy.areas:
+            return Increment(w, h)
+        return Increment(w, h, None, (self._areas(found, parts, dt) + crossed(before, parts[0])).sum(0))
 
-    def _increment(self, part: Tensor) -> Increment:
-        return Increment(part[0], part[1] if len(part) > 1 else None)
+    def _areas(self, found: list[tuple[Node, int, Tensor, float]], parts: Tensor, dt: Tensor) -> Tensor:
+        """Areas of each part, (part, batch, channel, channel)."""
+        areas, start = [], 0
+        for node, run in groupby(found, key=lambda each: each[0]):
+            numbers = [number for _, number, *_ in run]
+            end = start + len(numbers)
+            nodes = torch.tensor(numbers, device=parts.device)[:, None]
+            areas.append(
+                drawn_areas(node.area_streams(), nodes, parts[:, start:end], dt[start:end, ..., None], self.levy)
+            )
+            start = end
+        return torch.cat(areas)
+
+
+def _increment(part: Tensor) -> Increment:
+    return Increment(part[0], part[1] if len(part) > 1 else None)

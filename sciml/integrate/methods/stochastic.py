@@ -138,10 +138,6 @@ def check_unit_noise(name: str, term: SDE) -> None:
 
 def increment(term: Any, t0: Time, t1: Time) -> Any:
     """The increment of W from t0 to t1, with what areas the path has."""
-    if isinstance(t0, Tensor) and t0.ndim:
-        t0 = t0.reshape(-1)
-    if isinstance(t1, Tensor) and t1.ndim:
-        t1 = t1.reshape(-1)
     return term.path.increment(t0, t1)
 
 
