@@ -77,7 +77,9 @@ def on_tensors(term: AbstractTerm) -> AbstractTerm:
 def is_tensors_only(term: AbstractTerm) -> bool:
     """Whether a compiled loop may ask the path of the term: areas, and gradients of a factor, are made outside."""
     path = followed(term)
-    return path is not None and not path.table.levy.areas and not (path.factor is not None and path.factor.requires_grad)
+    return (
+        path is not None and not path.table.levy.areas and not (path.factor is not None and path.factor.requires_grad)
+    )
 
 
 def without_path(term: AbstractTerm) -> AbstractTerm:
@@ -101,7 +103,7 @@ def increments_along(term: AbstractTerm, times: Sequence[float]) -> Increment | 
         return None
     path = term.path
     if isinstance(path, BrownianMotion):
-        return path.along(times)
+        return path.along(times, compiled=True)
     steps = [path.increment(t0, t1) for t0, t1 in zip(times, times[1:], strict=False)]
     return map_increment(lambda *parts: torch.stack(parts), *steps)
 

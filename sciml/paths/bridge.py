@@ -53,21 +53,17 @@ class Parts(NamedTuple):
     lengths: Float[Tensor, "end time"]
 
 
-def fresh(
-    streams: Streams, place: Place, depth: int, count: int, dtype: torch.dtype
-) -> Float[Tensor, "level batch {count}"]:
-    """The normal numbers of all splits on the way to each time, in one draw."""
+def nodes_of(place: Place, depth: int) -> Int[Tensor, "level time"]:
+    """Numbers of the cells of all levels that each time lies in.
+
+    In heap order: the whole interval is node 1, the halves of node n are 2 n and 2 n + 1.
+    """
     level = torch.arange(depth + 1, device=place.cell.device)[:, None]
-    # Heap order: the whole interval is node 1, the halves of node n are 2 n and 2 n + 1.
-    heap = (place.cell + (1 << depth)) >> (depth - level)
-    return streams.normal((place.interval << 32) + heap, count, dtype)
+    return (place.interval << 32) + ((place.cell + (1 << depth)) >> (depth - level))
 
 
 def w_up_to(
-    whole: Float[Tensor, "batch channel"],
-    width: Float[Tensor, " time"],
-    normals: Float[Tensor, "level batch channel"],
-    place: Place,
+    whole: Float[Tensor, "batch channel"], width: Float[Tensor, " time"], streams: Streams, place: Place, depth: int
 ) -> Float[Tensor, "batch channel"]:
     """W from the beginning of each time's interval to the time, for paths of W alone.
 
@@ -76,17 +72,18 @@ def w_up_to(
     Args:
         whole: W over the interval.
         width: of the interval, [time].
-        normals: of all splits.
+        streams: of the splits.
         place: where the times lie, (time,).
+        depth: how often an interval is halved.
     """
-    depth = len(normals) - 1
     at = (place.cell + place.share) * 0.5**depth
     level = torch.arange(depth, dtype=at.dtype, device=at.device)[:, None]
     local = torch.frac(at * 2.0**level)
     hats = torch.minimum(local, 1 - local) * 0.5 ** (level / 2)
     last = (place.share * (1 - place.share) * 0.5**depth).sqrt()[None]
     weights = torch.cat([hats, last]).to(whole.dtype) * width.sqrt()
-    return torch.addcmul((weights[..., None] * normals).sum(0), at.to(whole.dtype)[:, None], whole)
+    bridge = streams.summed(nodes_of(place, depth), weights, whole.shape[-1])
+    return torch.addcmul(bridge, at.to(whole.dtype)[:, None], whole)
 
 
 def covered(
@@ -208,7 +205,7 @@ def _of_last(place: Place, width: float, span: tuple[Tensor, Tensor], moments: i
 
 
 def _combined(integrals: Tensor, numbers: Tensor) -> Float[Tensor, "moment end batch channel"]:
-    """Sum over levels and functions of integrals (level, k, function, end, time) times (end, batch, level, function)."""
+    """Sum over levels and functions of integrals (level, k, function, end, time) times numbers."""
     integrals = integrals.to(numbers.dtype)
     if integrals.shape[-1] == 1:
         return torch.einsum("lkje,ebljc->kebc", integrals[..., 0], numbers)

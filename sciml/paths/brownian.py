@@ -164,12 +164,13 @@ class BrownianMotion(AbstractPath):
         areas = self._table.areas if self.levy.areas else None
         return self._increment(self._table.moments, areas)
 
-    def along(self, ts: Sequence[float]) -> Increment:
+    def along(self, ts: Sequence[float], *, compiled: bool = False) -> Increment:
         """What the path does over each step of a grid, with an axis (step,) before the others.
 
         Args:
             ts: times within the knots, in either direction, [time]; at least two. If these are knots that follow each
                 other, nothing is drawn but the increments between knots.
+            compiled: draw these in compiled code.
 
         Raises:
             ValueError: if a time lies outside of the knots.
@@ -179,6 +180,8 @@ class BrownianMotion(AbstractPath):
         if first is not None and last is not None and abs(last - first) == count:
             step = 1 if last > first else -1
             if numbers == list(range(first, last + step, step)):
+                if compiled:
+                    self._table.draw_compiled()
                 chosen = slice(min(first, last), max(first, last))
                 moments, areas = self._table.moments[:, chosen], self._table.areas[chosen] if self.levy.areas else None
                 if step < 0:
@@ -210,9 +213,9 @@ class BrownianMotion(AbstractPath):
         """The path as it is asked for at times that are tensors."""
         if not self._tensors:
             with torch.inference_mode(False):  # what is kept may serve a solve with gradients later
-                streams = (Streams.of(self.key, purpose) for purpose in (_INSIDE, _INSIDE_AREA))
-                times = TensorTimes(self.knots, self._table, *streams, self.depth, self.shape, self.factor)
-            self._tensors.append(times)
+                inside, *areas = Streams.several(self.key, _INSIDE, *([_INSIDE_AREA] if self.levy.areas else []))
+            streams = (inside, areas[0] if areas else None)
+            self._tensors.append(TensorTimes(self.knots, self._table, *streams, self.depth, self.shape, self.factor))
         return self._tensors[0]
 
     # Times

@@ -1,10 +1,12 @@
 """Brownian motion at its knots: moments of every interval between knots, drawn at once and kept, and of their runs."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sciml.core.random import Key
@@ -45,18 +47,37 @@ class KnotTable:
     def moments(self) -> Float[Tensor, "moment interval batch channel"]:
         """(W, H, K) of each interval. W is the same whatever else is asked for."""
         if "moments" not in self.kept:
-            with torch.inference_mode(False):  # what is kept may serve a solve with gradients later
+            with torch.inference_mode(False), torch.no_grad():  # what is kept may serve a solve with gradients later
                 self.kept["moments"] = self._draw()
         return self.kept["moments"]
 
     def _draw(self) -> Tensor:
         size = (self.levy.moments, self.intervals, self.key.batch, self.channels)
         draws = torch.empty(size, dtype=self.dtype, device=self.knots.device)
-        width = self.knots.diff().sqrt().to(self.dtype)[:, None, None]
-        for purpose, (draw, sigma) in enumerate(zip(draws, STANDARD_DEVIATIONS, strict=False)):
-            Streams.of(self.key, purpose).sequence(draw)
-            draw.mul_(width * sigma)
+        for streams, draw, scale in zip(self._streams(), draws, self._scales(), strict=True):
+            streams.sequence(draw)
+            draw.mul_(scale[:, None, None])
         return draws
+
+    def draw_compiled(self) -> None:
+        """Make the draws in compiled code, where that is faster and they are not made yet; for the CPU."""
+        if "moments" not in self.kept:
+            with torch.inference_mode(False), torch.no_grad():
+                pairs = torch.arange(-(-self.intervals // 2))[:, None]
+                scales = torch.nn.functional.pad(self._scales(), (0, self.intervals % 2))
+                torch._dynamo.mark_dynamic(pairs, 0)
+                torch._dynamo.mark_dynamic(scales, 1)
+                self.kept["moments"] = compiled_sequences()(self._streams(), pairs, scales, self.channels)[
+                    :, : self.intervals
+                ]
+
+    def _streams(self) -> tuple[Streams, ...]:
+        return Streams.several(self.key, *range(self.levy.moments))
+
+    def _scales(self) -> Float[Tensor, "moment interval"]:
+        """Standard deviations of the moments."""
+        sigma = torch.tensor(STANDARD_DEVIATIONS[: self.levy.moments], dtype=torch.float64, device=self.knots.device)
+        return (sigma[:, None] * self.knots.diff().sqrt()).to(self.dtype)
 
     @property
     def sums(self) -> Float[Tensor, "moment knot batch channel"]:
@@ -148,6 +169,20 @@ def drawn_areas(streams: Streams, nodes: Tensor, moments: Tensor, dt: Tensor, le
     channels = w.shape[-1]
     z = streams.normal(nodes, channels**2, w.dtype).unflatten(-1, (channels, channels))
     return space_space_area(w, h, z * variance.sqrt())
+
+
+def _sequences(
+    streams: tuple[Streams, ...], pairs: Int[Tensor, "pair 1"], scales: Float[Tensor, "moment interval"], channels: int
+) -> Float[Tensor, "moment interval batch {channels}"]:
+    """What `Streams.sequence` gives for each generator, times the scales."""
+    both = [torch.stack(own.pair(pairs, channels, scales.dtype), dim=1).flatten(0, 1) for own in streams]
+    return torch.stack(both) * scales[..., None, None]
+
+
+@functools.cache
+def compiled_sequences() -> Callable[..., Tensor]:
+    """`_sequences`, compiled for whatever number of intervals."""
+    return torch.compile(_sequences, fullgraph=True, dynamic=False)
 
 
 def rows_of(table: Tensor, i: Tensor) -> Tensor:

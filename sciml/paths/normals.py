@@ -59,11 +59,18 @@ class Streams:
     @staticmethod
     def of(key: Key, purpose: int) -> "Streams":
         """The generators of a key's rows for purpose 0 to 255."""
+        return Streams.several(key, purpose)[0]
+
+    @staticmethod
+    def several(key: Key, *purposes: int) -> "tuple[Streams, ...]":
+        """The generators of a key's rows for each purpose."""
         ids = key.ids.long()
-        members = torch.as_tensor(key.members, device=ids.device).long().expand(ids.shape)
-        counter = (torch.full_like(ids, _POSITION + purpose), members, ids & _MASK, (ids >> 32) & _MASK)
+        purpose = torch.tensor(purposes, device=ids.device)[:, None]
+        members = torch.as_tensor(key.members, device=ids.device).long()
+        counter = torch.broadcast_tensors(purpose + _POSITION, members, ids & _MASK, (ids >> 32) & _MASK)
         words = philox(counter, (key.seed & _MASK, (key.seed >> 32) & _MASK))
-        return Streams((words[0] << 32) | words[1], (words[2] << 32) | words[3])
+        pairs = zip((words[0] << 32) | words[1], (words[2] << 32) | words[3], strict=True)
+        return tuple(Streams(first, second) for first, second in pairs)
 
     def pair(
         self, nodes: Int[Tensor, "*axes row"], count: int, dtype: torch.dtype
@@ -89,6 +96,13 @@ class Streams:
         """Standard normal numbers, as `pair`, in one array."""
         half = -(-count // 2)
         return torch.cat(self.pair(nodes, half, dtype), dim=-1)[..., :count]
+
+    def summed(
+        self, nodes: Int[Tensor, "level row"], weights: Float[Tensor, "level row"], count: int
+    ) -> Float[Tensor, "batch {count}"]:
+        """Sum over levels of weights times the numbers `normal` gives."""
+        halves = self.pair(nodes, -(-count // 2), weights.dtype)
+        return torch.cat([(weights[..., None] * half).sum(0) for half in halves], dim=-1)[..., :count]
 
     def sequence(self, out: Float[Tensor, "length batch count"]) -> None:
         """Fill `out` with standard normal numbers, row n belonging to node n, in the cheapest way."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.paths.base import Increment, Time
-from sciml.paths.bridge import Place, covered, fresh, w_up_to
+from sciml.paths.bridge import Place, covered, nodes_of, w_up_to
 from sciml.paths.correlation import correlated, correlated_area
 from sciml.paths.knot_table import KnotTable, crossed, drawn_areas, rows_of
 from sciml.paths.moments import joined
@@ -40,7 +40,8 @@ class TensorTimes:
     Args:
         knots: increasing times, float64, [time].
         table: draws over the intervals between them.
-        inside, areas: generators of the splits, and of the areas between channels of parts of intervals.
+        inside: generators of the splits.
+        areas: generators of the areas between channels of parts of intervals, or None.
         depth: how often an interval is halved.
         shape, factor: of the noise of one sample; see `BrownianMotion`.
     """
@@ -48,7 +49,7 @@ class TensorTimes:
     knots: Float[Tensor, " knot"]
     table: KnotTable
     inside: Streams
-    areas: Streams
+    areas: Streams | None
     depth: int
     shape: tuple[int, ...]
     factor: Tensor | None
@@ -86,12 +87,12 @@ class TensorTimes:
             )
         time, interval = self._defined(given.reshape(-1))
         place, table = self._place(time, interval), self.table
-        moments = table.levy.moments
-        normals = fresh(self.inside, place, self.depth, moments * table.channels, table.dtype)
-        if moments > 1:
-            return Point(time, normals.unflatten(-1, (moments, -1)).transpose(0, 1))
-        i = interval.clamp(max=len(self.knots) - 2)
-        w = w_up_to(rows_of(table.moments, i)[0], self._width(i), normals, place)
+        if table.levy.moments > 1:
+            nodes, count = nodes_of(place, self.depth), table.levy.moments * table.channels
+            normals = self.inside.normal(nodes, count, table.dtype)
+            return Point(time, normals.unflatten(-1, (-1, table.channels)).transpose(0, 1))
+        whole = rows_of(table.moments, interval.clamp(max=len(self.knots) - 2))[0]
+        w = w_up_to(whole, self._width(interval), self.inside, place, self.depth)
         return Point(time, torch.where(time.isnan()[:, None], torch.nan, rows_of(table.sums, interval)[0] + w))
 
     def between(self, a: Point, b: Point) -> Increment:
@@ -166,6 +167,7 @@ class TensorTimes:
 
     def _areas_of(self, pieces: Tensor, lengths: Tensor, place: Place) -> Tensor:
         """Areas of the parts of intervals at both ends, drawn by the cells that both ends lie in."""
+        assert self.areas is not None
         number = (place.interval << self.depth) + place.cell
         end = torch.arange(2, device=number.device)[:, None]
         node = mixed(mixed(number[:1].clone(), number[:1] * 0) + number[1:], number[1:] * 0) + end

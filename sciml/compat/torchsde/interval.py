@@ -61,9 +61,9 @@ class BaseBrownian(abc.ABC):
 class BrownianInterval(BaseBrownian):
     """Brownian motion over an interval, determined by its entropy and by the questions in their order.
 
-    With `halfway_tree` it is determined by the entropy alone, at a higher price. The newest answers are kept, some eight
-    million numbers of them; one that was forgotten comes again but for rounding. The path is another than torchsde's for
-    the same entropy.
+    With `halfway_tree` it is determined by the entropy alone, at a higher price. The newest answers are kept, some
+    eight million numbers of them; one that was forgotten comes again but for rounding. The path is another than that of
+    torchsde for the same entropy.
 
     Args:
         t0, t1: ends of the interval, [time].

@@ -109,13 +109,13 @@ class Pieces:
     def _whole(self, node: Node) -> Tensor:
         """What the path does over a node, which its parent knows."""
         assert self.top is not None
-        parent, t = self.top, node.first[0]
+        parent, whole, t = self.top, None, node.first[0]
         while True:
-            parts = self._made(parent)
+            parts = self._made(parent, whole)
             i = bisect_right(parent.times, t) - 1
             if parent.children[i] is node:
                 return parts[i]
-            parent = parent.children[i]
+            parent, whole = parent.children[i], parts[i]
 
     def _forget(self) -> None:
         """The oldest parts but for those of four nodes."""
