@@ -25,12 +25,11 @@ from torch import Tensor, nn
 import sciml
 from sciml.core import Key
 from sciml.neural_de import (
-    AffineControl,
     BackwardGRU,
+    Conditioned,
     ConstantDiffusion,
     DriftNet,
     GaussianLikelihood,
-    Guided,
     LatentSDE,
     SeriesBatch,
 )
@@ -68,7 +67,7 @@ def model_for(grid: Tensor) -> LatentSDE:
     head = nn.Sequential(nn.Linear(17, 32), nn.Tanh(), nn.Linear(32, 2))
     return LatentSDE(
         encoder=BackwardGRU(1, 1, hidden=16, head=head),
-        posterior=Guided(prior, diffusion, AffineControl()),
+        posterior=Conditioned(prior, diffusion),
         prior=prior,
         diffusion=diffusion,
         decoder=nn.Identity(),

@@ -67,6 +67,9 @@ class TensorTimes:
 
     def increment(self, t0: Time, t1: Time) -> Increment:
         """See `BrownianMotion.increment`."""
+        if not isinstance(t0, Tensor) and not isinstance(t1, Tensor) and t1 < t0:  # the very numbers of the way forth
+            w, h, k, area = self.increment(t1, t0)
+            return Increment(-w, h, None if k is None else -k, None if area is None else -area)
         return self.between(self.at("t0", t0), self.at("t1", t1))
 
     def at(self, name: str, t: Time) -> Point:

@@ -243,9 +243,60 @@ def test_wrong_arguments_are_refused(name):
             package.BrownianInterval(**{"t0": 0.0, "t1": 1.0, "size": (2,), **options})
 
 
-def test_grids_that_are_too_large_are_drawn_time_by_time(monkeypatch):
-    monkeypatch.setattr("sciml.compat.torchsde.pieces._MOST_AT_ONCE", 10)
-    bm = ours.BrownianInterval(0.0, 1.0, (2, 2), entropy=1)
+def test_of_a_long_path_a_few_nodes_are_kept_and_the_rest_is_the_same_again(monkeypatch):
+    """A grid, and steps tried one after the other, in nodes of a few times."""
+    monkeypatch.setattr("sciml.compat.torchsde.pieces._NODE", 1)
+    monkeypatch.setattr("sciml.compat.torchsde.pieces._SPLITS", 8)
+    monkeypatch.setattr("sciml.compat.torchsde.pieces._KEPT", 200)
+    grid = torch.linspace(0, 1, 301, dtype=torch.float64).tolist()
+    for levy in ("none", "space-time", "foster"):
+        for planned in (True, False):
+            bm = ours.BrownianInterval(0.0, 1.0, (2, 3), entropy=1, dtype=torch.float64, levy_area_approximation=levy)
+            path = bm.path
+            assert isinstance(path, Pieces)
+            if planned:
+                path.expect(grid)
+            steps = [path.between(a, b) for a, b in zip(grid, grid[1:], strict=False)]
+            for n in (250, 3, 118, 119):
+                again = path.between(grid[n], grid[n + 1])
+                assert all(torch.equal(a, b) for a, b in zip(again, steps[n], strict=True) if a is not None)
+            path.between(0.1234, 0.5)
+            assert len(path.times) == (302 if planned else len(set(path.times))) >= 302
+            assert len(path.made) <= 8 and sum(len(node.parts) for node in path.made) * 6 <= 200 + 4 * 24 * 6
+            whole = path.between(0.0, 1.0)
+            torch.testing.assert_close(sum(step.w for step in steps), whole.w)
+            if levy == "space-time":
+                ends = [sum((step.w for step in steps[:n]), torch.zeros(2, 3)) for n in range(300)]
+                integral = sum((w + step.w / 2 + step.h) / 300 for w, step in zip(ends, steps, strict=True))
+                torch.testing.assert_close(whole.h, integral - whole.w / 2)
+
+
+def test_the_law_in_nodes_is_that_of_brownian_motion(monkeypatch):
+    """Covariances of W and H over steps that are drawn at once, bent to what their node does, and split."""
+    monkeypatch.setattr("sciml.compat.torchsde.pieces._NODE", 1)
+    rows, grid = 20000, torch.linspace(0, 1, 41, dtype=torch.float64).tolist()
+    bm = ours.BrownianInterval(
+        0.0, 1.0, (rows, 1), entropy=3, dtype=torch.float64, levy_area_approximation="space-time"
+    )
     assert isinstance(bm.path, Pieces)
-    made = bm.path.along([0.0, 0.25, 0.5, 1.0])
-    torch.testing.assert_close(sum(part.w for part in made), bm(0.0, 1.0))
+    bm.path.expect(grid)
+    asked = [*grid[14:20], 0.4815, *grid[20:23]]
+    steps = [bm.path.between(a, b) for a, b in zip(asked, asked[1:], strict=False)]
+    numbers = []
+    for step, dt in zip(steps, torch.tensor(asked, dtype=torch.float64).diff(), strict=True):
+        numbers += [step.w / dt**0.5, step.h * (12 / dt) ** 0.5]
+    normal = torch.cat(numbers, dim=1)
+    covariance = normal.T @ normal / rows
+    torch.testing.assert_close(covariance, torch.eye(18, dtype=torch.float64), rtol=0, atol=5 * (2 / rows) ** 0.5)
+
+
+def test_answers_beyond_those_kept_are_equal_to_rounding(monkeypatch):
+    monkeypatch.setattr("sciml.compat.torchsde.interval._ANSWERS", 20)
+    bm = ours.BrownianInterval(0.0, 1.0, (2, 2), entropy=1, dtype=torch.float64)
+    times = (
+        torch.rand(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort(dim=1).values.tolist()
+    )
+    first = [bm(a, b) for a, b in times]
+    assert len(bm._answers) == 5
+    for value, (a, b) in zip(first, times, strict=True):
+        torch.testing.assert_close(bm(a, b), value, rtol=1e-12, atol=1e-14)
