@@ -21,9 +21,9 @@ from sciml.core import Key, digest
 from sciml.core.checks import check_at_least, check_multiple, check_positive
 from sciml.data.layout import DTYPES, create
 from sciml.data.metadata import Metadata
-from sciml.grids import Grid, inverse_transform, resample, transform
+from sciml.grids import Grid, resample
 from sciml.integrate import AbstractMethod, Fixed, SaveAt, SolveError, solve
-from sciml.pde import AbstractEquation, AbstractInitial, semilinear
+from sciml.pde import AbstractEquation, AbstractInitial, Spectral
 
 Progress = Callable[[int, int], None]
 
@@ -80,7 +80,7 @@ class Recipe:
                     f"({self.trajectories},), got {name!r} of shape {tuple(values.shape)}. Give one value "
                     "per trajectory."
                 )
-        self.equation.linear(self.grid)  # refuses a grid that does not suit the equation
+        Spectral(self.equation, self.grid)  # refuses a grid that does not suit the equation
 
     @property
     def steps(self) -> list[int]:
@@ -142,21 +142,22 @@ class Recipe:
         u0 = self.initial.sample(Key(self.seed, self.ids(rows)), self.grid).to(self.device, torch.float64)
         steps, total = self.steps, self.trajectories * self.frames
         kept = 0
+        system = Spectral(equation, self.grid, self.device)
 
-        def stored(_: Tensor, u_hat: Tensor) -> Tensor:
+        def stored(_: Tensor, y: Tensor) -> Tensor:
             nonlocal kept
             kept += 1
             if progress is not None:
                 progress(rows.start * self.frames + kept * len(rows), total)
-            u = inverse_transform(u_hat, self.grid)
+            u = system.decode(y)
             if self.store_points != self.grid.points:
                 u = resample(u, self.grid, self.store_points)
             return u.to(self.dtype)
 
         solution = solve(
-            semilinear(equation, self.grid, self.device),
+            system.term,
             self.method,
-            transform(u0, self.grid),
+            system.encode(u0),
             0.0,
             steps[-1] * self.dt,
             control=Fixed(n=steps[-1]),

@@ -5,14 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core.checks import check_finite, check_multiple, check_positive, check_shape
-from sciml.grids import Grid, inverse_transform, transform
-from sciml.integrate import ETDRK4, AbstractMethod, Fixed, SaveAt, SemiLinear, solve
+from sciml.grids import Grid
+from sciml.integrate import ETDRK4, AbstractMethod, Fixed, SaveAt, solve
 from sciml.pde.base import AbstractEquation
-
-
-def semilinear(equation: AbstractEquation, grid: Grid, device: torch.device | str = "cpu") -> SemiLinear:
-    """The equation on Fourier coefficients, as a term for `sciml.solve`."""
-    return SemiLinear(equation.linear(grid).to(device), equation.nonlinear(grid))
+from sciml.pde.spectral import Spectral
 
 
 def evolve(
@@ -60,16 +56,17 @@ def evolve(
         raise ValueError(f"`ts` must increase strictly, got {ts.tolist()[:8]}... Sort the times and drop repeats.")
     if counts[-1] == 0:
         return u0[:, None]
+    system = Spectral(equation, grid, u0.device)
     solution = solve(
-        semilinear(equation, grid, u0.device),
+        system.term,
         method or ETDRK4(),
-        transform(u0, grid),
+        system.encode(u0),
         0.0,
         counts[-1] * dt,
         control=Fixed(n=counts[-1]),
         save=SaveAt(
             ts=dt * torch.tensor(counts, dtype=torch.float64),
-            fn=lambda t, u_hat: inverse_transform(u_hat, grid),
+            fn=lambda t, y: system.decode(y),
         ),
         throw=throw,
     )

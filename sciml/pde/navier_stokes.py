@@ -20,9 +20,10 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.core.checks import check_whole
-from sciml.grids import Grid, dealias_mask, inverse_laplacian, laplacian_symbol, transform, wavenumbers
-from sciml.pde.base import AbstractEquation, Nonlinearity
+from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
+from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
+from sciml.pde.symbols import Symbols
 
 
 @final
@@ -44,77 +45,65 @@ class KolmogorovForcing:
         check_whole("wavenumber", self.wavenumber, 1)
         check_parameter("amplitude", self.amplitude)
 
-    def curl(self, grid: Grid) -> Float[Tensor, "x y"]:
-        """-A k cos(k y), [1/time²].
+    def curl(self, modes: Modes) -> Float[Tensor, "x y"]:
+        """-A k cos(k y) at the grid's points, [1/time²].
 
         Raises:
-            ValueError: if the grid's dealiased modes do not hold the forcing.
+            ValueError: if the modes do not hold the forcing.
         """
-        limit = math.ceil(grid.points[1] / 3) - 1
-        if self.wavenumber > limit:
-            raise ValueError(
-                f"the forcing wavenumber must be at most {limit} on {grid.points[1]} points (2/3 rule), got "
-                f"{self.wavenumber}. Use at least {3 * self.wavenumber + 1} points along y."
-            )
-        k = 2 * math.pi * self.wavenumber / grid.extent[1]
-        return -self.amplitude * k * torch.cos(k * grid.mesh()[1])
+        modes.holds("the forcing", self.wavenumber, 1)
+        k = 2 * math.pi * self.wavenumber / modes.grid.extent[1]
+        return -self.amplitude * k * torch.cos(k * modes.grid.mesh()[1])
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class NavierStokes2D(AbstractEquation):
+class NavierStokes2D(AbstractTransport):
     """Vorticity equation on a periodic plane, decaying (no forcing) or forced.
 
     Args:
         viscosity: nu, [length²/time], at least 0.
         drag: mu of the linear drag -mu omega, [1/time], at least 0; positive damps.
         forcing: body force, or None.
+        dealiasing: how products are kept free of aliases.
 
     Source: Canuto, Hussaini, Quarteroni & Zang (2007), Spectral Methods, section 3.4 (vorticity form).
     """
 
     ndim: ClassVar[int] = 2
     fields: ClassVar[Fields] = Fields(("vorticity",))
+    degree: ClassVar[int] = 2
     viscosity: Parameter = 1e-3
     drag: Parameter = 0.0
     forcing: KolmogorovForcing | None = None
+    dealiasing: AbstractDealiasing = Truncation()
 
     def __post_init__(self) -> None:
         check_parameter("viscosity", self.viscosity, low=0.0)
         check_parameter("drag", self.drag, low=0.0)
 
-    def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
+    def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
         """-nu |k|² - mu."""
-        if grid.ndim != 2:
-            raise ValueError(
-                f"NavierStokes2D is posed on two spatial axes, got a grid with {grid.ndim}. Give Grid((n, n), (L, L))."
-            )
-        return as_channel(per_mode(self.viscosity, 2) * laplacian_symbol(grid) - per_mode(self.drag, 2), 2)
+        return as_channel(per_mode(self.viscosity, 2) * modes.laplacian() - per_mode(self.drag, 2), 2)
 
-    def nonlinear(self, grid: Grid) -> Nonlinearity:
+    def nonlinear(self, modes: Modes) -> Nonlinearity:
         """-(u . grad) omega + curl(force)."""
-        kx, ky = wavenumbers(grid, odd=True)
-        mask = dealias_mask(grid)
-        to_stream = torch.where(mask, -inverse_laplacian(grid), 0.0)
+        kx, ky = modes.wavenumbers(odd=True)
+        to_stream = -modes.inverse_laplacian()
         to_velocity = torch.stack([1j * ky * to_stream, -1j * kx * to_stream])
-        to_slope = torch.stack(torch.broadcast_tensors((kx**2 - ky**2) * mask, kx * ky * mask))
-        force = None if self.forcing is None else transform(self.forcing.curl(grid), grid)
-        cache: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor | None]] = {}
-
-        def symbols(like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-            key = (like.dtype, like.device)
-            if key not in cache:
-                dtype, device = key
-                with torch.inference_mode(False):  # they may serve a training step later
-                    cast = (to_velocity.to(device, dtype), to_slope.to(device, dtype))
-                    cache[key] = (*cast, None if force is None else force.to(device, dtype))
-            return cache[key]
+        to_slope = torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky))
+        force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
+        symbols = Symbols(to_velocity, to_slope, *force)
 
         def nonlinear(t: Tensor, omega_hat: Tensor) -> Tensor:
-            velocity_symbol, slope_symbol, force_hat = symbols(omega_hat)
-            u, v = torch.fft.irfftn(velocity_symbol * omega_hat, s=grid.points, dim=grid.space).unbind(1)
-            products = torch.fft.rfftn(torch.stack([u * v, (v - u) * (v + u)], dim=1), dim=grid.space)
+            velocity_symbol, slope_symbol, *force_hat = symbols(omega_hat)
+            u, v = modes.values(velocity_symbol * omega_hat).unbind(1)
+            products = modes.coefficients(torch.stack([u * v, (v - u) * (v + u)], dim=1))
             slope = (slope_symbol * products).sum(1, keepdim=True)
-            return slope if force_hat is None else slope + force_hat
+            return slope + force_hat[0] if force_hat else slope
 
         return nonlinear
+
+    def speed(self, u: Float[Tensor, "batch channel x y"], grid: Grid) -> Float[Tensor, "batch axis x y"]:
+        """|u|, |v|."""
+        return velocity_from_vorticity(u, grid).abs()
