@@ -1,17 +1,60 @@
 """Reference equations on periodic grids, their initial fields, and their solution. Never sees a network."""
 
+from sciml.pde.advection import Advection, AdvectionDiffusion
+from sciml.pde.allen_cahn import AllenCahn
 from sciml.pde.base import AbstractEquation, AbstractInitial, AbstractTransport
-from sciml.pde.burgers import Burgers
+from sciml.pde.burgers import Burgers, VectorBurgers
+from sciml.pde.cahn_hilliard import CahnHilliard
+from sciml.pde.combined import E1, E2, E3, Combined
+from sciml.pde.diffusion import Diffusion, HyperDiffusion
+from sciml.pde.dispersion import Dispersion
 from sciml.pde.evolve import evolve
+from sciml.pde.fisher_kpp import FisherKPP
+from sciml.pde.ginzburg_landau import GinzburgLandau
+from sciml.pde.gravity_waves import GravityWaves
+from sciml.pde.gray_scott import GrayScott
 from sciml.pde.initial import GaussianRandomField, TruncatedFourier
 from sciml.pde.korteweg_de_vries import KortewegDeVries
-from sciml.pde.kuramoto_sivashinsky import KuramotoSivashinsky
+from sciml.pde.kuramoto_sivashinsky import KuramotoSivashinsky, KuramotoSivashinskyCombustion
 from sciml.pde.navier_stokes import KolmogorovForcing, NavierStokes2D
 from sciml.pde.representation import AbstractRepresentation, ComplexPairs, RealFields
-from sciml.pde.sampling import AbstractDistribution, Choice, LogUniform, Uniform, parameter_key
+from sciml.pde.sampling import AbstractDistribution, AbstractRandom, Choice, LogUniform, Uniform, parameter_key
+from sciml.pde.schroedinger import Schroedinger
+from sciml.pde.shallow_water import ShallowWater
 from sciml.pde.spectral import Spectral
+from sciml.pde.swift_hohenberg import SwiftHohenberg
+from sciml.pde.travelling_sines import ForcingAtStart, RandomSines, TravellingSines
+from sciml.pde.vanishing_viscosity import VanishingViscosity
+from sciml.pde.wave import Wave, WaveCharacteristics
 
 __all__ = [
+    "Advection",
+    "AdvectionDiffusion",
+    "AllenCahn",
+    "CahnHilliard",
+    "E1",
+    "E2",
+    "E3",
+    "Combined",
+    "Diffusion",
+    "HyperDiffusion",
+    "Dispersion",
+    "FisherKPP",
+    "GinzburgLandau",
+    "GravityWaves",
+    "GrayScott",
+    "Schroedinger",
+    "ShallowWater",
+    "SwiftHohenberg",
+    "ForcingAtStart",
+    "RandomSines",
+    "TravellingSines",
+    "VanishingViscosity",
+    "Wave",
+    "WaveCharacteristics",
+    "VectorBurgers",
+    "KuramotoSivashinskyCombustion",
+    "AbstractRandom",
     "AbstractDistribution",
     "AbstractEquation",
     "AbstractInitial",

@@ -16,7 +16,7 @@ from sciml.pde.quadratic import quadratic_flux
 @final
 @dataclass(frozen=True, eq=False)
 class KortewegDeVries(AbstractTransport):
-    """u_t + a u u_x + d u_xxx = 0 on a periodic line; mass and energy are conserved.
+    """u_t + a u u_x + d u_xxx = 0 on a periodic line; mass and energy, the means of u and u², are conserved.
 
     With a = 6, d = 1 a soliton is u = c/2 sech²(sqrt(c) (x - c t - x0) / 2); with a = -6 it is its negative.
     The linear part is purely imaginary.
@@ -51,4 +51,5 @@ class KortewegDeVries(AbstractTransport):
 
     def speed(self, u: Float[Tensor, "batch channel x"], grid: Grid) -> Float[Tensor, "batch axis x"]:
         """|a u|."""
-        return abs(per_mode(self.steepening, 1)) * u.abs()
+        strength = per_mode(self.steepening, 1)
+        return ((strength.to(u) if isinstance(strength, Tensor) else strength) * u).abs()

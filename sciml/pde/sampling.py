@@ -1,4 +1,4 @@
-"""Distributions of equation parameters, keyed per trajectory.
+"""What differs between trajectories by chance: distributions of equation parameters, keyed per trajectory.
 
 A trajectory's value depends on the seed, its id and the parameter's name alone: not on its batch, nor on which other
 parameters are drawn, nor on its initial field.
@@ -8,7 +8,7 @@ import abc
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,15 @@ from sciml.core import Key
 from sciml.core.checks import check_positive
 
 
-class AbstractDistribution(abc.ABC):
+class AbstractRandom(abc.ABC):
+    """Something an equation is given anew for each trajectory: a parameter, or a forcing."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key) -> Any:
+        """What the trajectories of `key` are given; each depends on its own row only."""
+
+
+class AbstractDistribution(AbstractRandom):
     """A distribution of one number. Subclasses are frozen dataclasses, and final."""
 
     @abc.abstractmethod
