@@ -5,7 +5,7 @@ from sciml.pde.allen_cahn import AllenCahn
 from sciml.pde.base import AbstractEquation, AbstractInitial, AbstractTransport
 from sciml.pde.burgers import Burgers, VectorBurgers
 from sciml.pde.cahn_hilliard import CahnHilliard
-from sciml.pde.combined import E1, E2, E3, Combined
+from sciml.pde.combined import MP_PDE_E1, MP_PDE_E2, MP_PDE_E3, Combined
 from sciml.pde.diffusion import Diffusion, HyperDiffusion
 from sciml.pde.dispersion import Dispersion
 from sciml.pde.evolve import evolve
@@ -13,7 +13,22 @@ from sciml.pde.fisher_kpp import FisherKPP
 from sciml.pde.ginzburg_landau import GinzburgLandau
 from sciml.pde.gravity_waves import GravityWaves
 from sciml.pde.gray_scott import GrayScott
-from sciml.pde.initial import GaussianRandomField, TruncatedFourier
+from sciml.pde.initial import (
+    BrightSolitons,
+    Bumps,
+    Channels,
+    Constant,
+    GaussianRandomField,
+    Matern,
+    McWilliams,
+    NoisyState,
+    PowerLaw,
+    ShearLayers,
+    Solitons,
+    Spots,
+    TruncatedFourier,
+    Vortices,
+)
 from sciml.pde.korteweg_de_vries import KortewegDeVries
 from sciml.pde.kuramoto_sivashinsky import KuramotoSivashinsky, KuramotoSivashinskyCombustion
 from sciml.pde.navier_stokes import KolmogorovForcing, NavierStokes2D
@@ -28,13 +43,25 @@ from sciml.pde.vanishing_viscosity import VanishingViscosity
 from sciml.pde.wave import Wave, WaveCharacteristics
 
 __all__ = [
+    "BrightSolitons",
+    "Bumps",
+    "Channels",
+    "Constant",
+    "Matern",
+    "McWilliams",
+    "NoisyState",
+    "PowerLaw",
+    "ShearLayers",
+    "Solitons",
+    "Spots",
+    "Vortices",
     "Advection",
     "AdvectionDiffusion",
     "AllenCahn",
     "CahnHilliard",
-    "E1",
-    "E2",
-    "E3",
+    "MP_PDE_E1",
+    "MP_PDE_E2",
+    "MP_PDE_E3",
     "Combined",
     "Diffusion",
     "HyperDiffusion",

@@ -72,16 +72,16 @@ class Combined(AbstractTransport):
         return (2 * (strength.to(u) if isinstance(strength, Tensor) else strength) * u).abs()
 
 
-E1: Mapping[str, AbstractRandom] = {
+MP_PDE_E1: Mapping[str, AbstractRandom] = {
     "steepening": Choice((1.0,)),
     "diffusion": Choice((0.0,)),
     "dispersion": Choice((0.0,)),
     "forcing": RandomSines(),
 }
 """Parameters of the paper's E1, shocks: with `ForcingAtStart()` and a vanishing viscosity on L = 16 up to t = 4."""
-E2: Mapping[str, AbstractRandom] = {**E1, "diffusion": Uniform(0.0, 0.2)}
+MP_PDE_E2: Mapping[str, AbstractRandom] = {**MP_PDE_E1, "diffusion": Uniform(0.0, 0.2)}
 """Parameters of E2, variable diffusion. The smallest diffusions need a vanishing viscosity too."""
-E3: Mapping[str, AbstractRandom] = {
+MP_PDE_E3: Mapping[str, AbstractRandom] = {
     "steepening": Uniform(0.0, 3.0),
     "diffusion": Uniform(0.0, 0.4),
     "dispersion": Uniform(0.0, 1.0),
