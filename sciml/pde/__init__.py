@@ -37,6 +37,7 @@ from sciml.pde.sampling import AbstractDistribution, AbstractRandom, Choice, Log
 from sciml.pde.schroedinger import Schroedinger
 from sciml.pde.shallow_water import ShallowWater
 from sciml.pde.spectral import Spectral
+from sciml.pde.step_limit import step_limit
 from sciml.pde.swift_hohenberg import SwiftHohenberg
 from sciml.pde.travelling_sines import ForcingAtStart, RandomSines, TravellingSines
 from sciml.pde.vanishing_viscosity import VanishingViscosity
@@ -101,5 +102,6 @@ __all__ = [
     "TruncatedFourier",
     "Uniform",
     "evolve",
+    "step_limit",
     "parameter_key",
 ]
