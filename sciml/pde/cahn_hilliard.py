@@ -44,17 +44,20 @@ class CahnHilliard(AbstractEquation):
         check_parameter("interface", self.interface, above=0.0)
 
     def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
-        """-M |k|² (2 + gamma |k|²): that of the pure phases, where 3 u² - 1 = 2."""
+        """-M |k|² (1/2 + gamma |k|²)."""
         laplacian = modes.laplacian()
         bending = per_mode(self.interface, self.ndim) * laplacian
-        return as_channel(per_mode(self.mobility, self.ndim) * laplacian * (2 - bending), self.ndim)
+        return as_channel(per_mode(self.mobility, self.ndim) * laplacian * (0.5 - bending), self.ndim)
 
     def nonlinear(self, modes: Modes) -> Nonlinearity:
-        """-M |k|² (u³ - 3 u), which is what remains."""
+        """-M |k|² (u³ - 3 u / 2), whose slope 3 u² - 3/2 is as large in the phases as between them.
+
+        That lets steps be some four times as large as with -u in the linear part (measured).
+        """
         symbols = Symbols(as_channel(per_mode(self.mobility, self.ndim) * modes.laplacian(), self.ndim))
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             u = modes.values(y)
-            return symbols(y)[0] * (modes.coefficients(u * u * u) - 3 * y)
+            return symbols(y)[0] * modes.coefficients(u * (u * u - 1.5))
 
         return nonlinear

@@ -27,7 +27,7 @@ class GrayScott(AbstractEquation):
 
     A substrate u that is fed at the rate F is turned into v by U + 2 V -> 3 V; v is washed out at the rate F + k. The
     state u = 1, v = 0 is stable; a spot of v in it grows into spots that divide, worms, mazes or turbulence, depending
-    on F and k. The defaults, on a square of side 2.5, are those of Pearson's dividing spots.
+    on F and k. With the defaults spots some 0.08 wide divide until they fill the plane.
 
     Args:
         feed: F, [1/time], at least 0.
@@ -42,8 +42,8 @@ class GrayScott(AbstractEquation):
 
     fields: ClassVar[Fields] = Fields(("u", "v"))
     degree: ClassVar[int] = 3
-    feed: Parameter = 0.035
-    kill: Parameter = 0.065
+    feed: Parameter = 0.03
+    kill: Parameter = 0.062
     diffusivity_u: Parameter = 2e-5
     diffusivity_v: Parameter = 1e-5
     ndim: int = 2

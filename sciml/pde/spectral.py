@@ -10,6 +10,7 @@ from torch import Tensor
 from sciml.grids import Grid, Modes
 from sciml.integrate import SemiLinear
 from sciml.pde.base import AbstractEquation
+from sciml.pde.hermitian import stay_real
 
 
 @final
@@ -36,7 +37,9 @@ class Spectral:
 
     def __post_init__(self) -> None:
         modes = self.equation.modes(self.grid)
-        term = SemiLinear(self.equation.linear(modes).to(self.device), self.equation.nonlinear(modes))
+        linear = self.equation.linear(modes)
+        nonlinear = stay_real(self.equation.nonlinear(modes), linear, modes)
+        term = SemiLinear(linear.to(self.device), nonlinear)
         object.__setattr__(self, "modes", modes)
         object.__setattr__(self, "term", term)
 
