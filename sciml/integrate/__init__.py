@@ -102,6 +102,7 @@ from sciml.integrate.noise import (
     GeneralNoise,
     Ito,
     ScalarNoise,
+    SharedNoise,
     Stratonovich,
 )
 from sciml.integrate.path_kl import WithKL, with_kl
@@ -149,6 +150,7 @@ __all__ = [
     "GeneralNoise",
     "Ito",
     "ScalarNoise",
+    "SharedNoise",
     "Stratonovich",
     "SDE",
     "BDF",

@@ -3,6 +3,7 @@
 from sciml.pde.advection import Advection, AdvectionDiffusion
 from sciml.pde.allen_cahn import AllenCahn
 from sciml.pde.base import AbstractEquation, AbstractInitial, AbstractTransport
+from sciml.pde.body_forcing import ABCForcing, AbstractBodyForcing, ShearForcing
 from sciml.pde.burgers import Burgers, VectorBurgers
 from sciml.pde.cahn_hilliard import CahnHilliard
 from sciml.pde.combined import MP_PDE_E1, MP_PDE_E2, MP_PDE_E3, Combined
@@ -31,7 +32,8 @@ from sciml.pde.initial import (
 )
 from sciml.pde.korteweg_de_vries import KortewegDeVries
 from sciml.pde.kuramoto_sivashinsky import KuramotoSivashinsky, KuramotoSivashinskyCombustion
-from sciml.pde.navier_stokes import KolmogorovForcing, NavierStokes2D
+from sciml.pde.navier_stokes import NavierStokes2D, PassiveScalar
+from sciml.pde.navier_stokes_3d import NavierStokes3D
 from sciml.pde.representation import AbstractRepresentation, ComplexPairs, RealFields
 from sciml.pde.sampling import AbstractDistribution, AbstractRandom, Choice, LogUniform, Uniform, parameter_key
 from sciml.pde.schroedinger import Schroedinger
@@ -39,11 +41,24 @@ from sciml.pde.shallow_water import ShallowWater
 from sciml.pde.spectral import Spectral
 from sciml.pde.step_limit import step_limit
 from sciml.pde.swift_hohenberg import SwiftHohenberg
+from sciml.pde.taylor_green import TaylorGreen3D
 from sciml.pde.travelling_sines import ForcingAtStart, RandomSines, TravellingSines
 from sciml.pde.vanishing_viscosity import VanishingViscosity
+from sciml.pde.vorticity_forcing import AbstractVorticityForcing, DiagonalForcing, KolmogorovForcing
 from sciml.pde.wave import Wave, WaveCharacteristics
+from sciml.pde.white_forcing import WhiteForcing, evolve_noisy
 
 __all__ = [
+    "ABCForcing",
+    "TaylorGreen3D",
+    "WhiteForcing",
+    "evolve_noisy",
+    "AbstractBodyForcing",
+    "AbstractVorticityForcing",
+    "DiagonalForcing",
+    "NavierStokes3D",
+    "PassiveScalar",
+    "ShearForcing",
     "BrightSolitons",
     "Bumps",
     "Channels",
