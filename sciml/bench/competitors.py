@@ -17,10 +17,10 @@ from sciml.core import FieldBatch, Key
 from sciml.core.atomic import prepare_folder, replacing
 from sciml.core.checks import check_multiple
 from sciml.data import Trajectories, Windows, fit_increment_normalizer, fit_normalizer, loader
-from sciml.grids import Grid, inverse_transform, resample, transform
+from sciml.grids import Grid, resample
 from sciml.integrate import AbstractMethod, Fixed, SaveAt, solve
 from sciml.nn import Normalizer
-from sciml.pde import AbstractEquation, semilinear
+from sciml.pde import AbstractEquation, Spectral
 from sciml.surrogates import AbstractStepper, OneStep, Persistence, rollout
 from sciml.training import CurriculumObjective, Hardware, fit
 
@@ -210,14 +210,15 @@ def continue_with_solver(
 ) -> Float[Tensor, "batch time channel *space"]:
     """Frames after `start` by the solver; NaN in a trajectory from the first frame after it blew up."""
     each = check_multiple("dt_frame", dt_frame, "dt", dt)
+    system = Spectral(equation, grid, start.device)
     solution = solve(
-        semilinear(equation, grid, start.device),
+        system.term,
         method,
-        transform(start, grid),
+        system.encode(start),
         0.0,
         frames * each * dt,
         control=Fixed(n=frames * each),
-        save=SaveAt(every=each, fn=lambda t, u_hat: inverse_transform(u_hat, grid)),
+        save=SaveAt(every=each, fn=lambda t, y: system.decode(y)),
         throw=False,
     )
     last_good = solution.stats.steps[:, None] - (solution.result != 0).long()[:, None]

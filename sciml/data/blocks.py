@@ -1,24 +1,31 @@
 """Blocks on disk: the unit of work, of resuming, and of checking, of a long simulation.
 
-`data.nc.parts/` holds `configuration.json`, a lock, and for each finished block `block-00003.nc` with the
-SHA-256 of its bytes in `block-00003.sha256`. The checksum is in place before the block, so a block without
-one never counts. A block whose bytes do not match its checksum is made again, with a warning.
+`data.nc.parts/` holds `configuration.json`, a lock, the files of finished blocks, and for each finished block a record
+`block-00003.sha256` in the form of `sha256sum`: the SHA-256 of its files. The record is written last, so a block
+without one never counts. A block whose bytes do not match its record is made again, with a warning.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from sciml.core.atomic import prepare_folder, replacing, sync
+from sciml.core.atomic import prepare_folder, publish, replacing, sync
+
+CONFIGURATION = "configuration.json"
+_LOCK = "lock"
+_UNFINISHED = ("*.tmp", "*.partial")  # our own temporary files, and those of zarr
 
 
 @final
 class BlockStore:
-    """The finished blocks of one configuration. Only one process works on them at a time.
+    """The finished blocks of one configuration. Only one process directs the work on them at a time.
 
     Args:
         out: the file that the blocks will become.
@@ -44,7 +51,7 @@ class BlockStore:
 
     def _acquire(self) -> int:
         """Hold the folder for this process; the system lets go when the process ends, however it ends."""
-        lock = self.folder / "lock"
+        lock = self.folder / _LOCK
         while True:
             self.folder.mkdir(exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
@@ -61,51 +68,47 @@ class BlockStore:
             os.close(descriptor)  # the holder finished and removed the folder in between
 
     def _claim(self, configuration: dict[str, Any], digest: str, overwrite: bool) -> None:
-        record = self.folder / "configuration.json"
-        found = json.loads(record.read_text())["digest"] if record.exists() else None
-        started = any(self.folder.glob("block-*.nc"))
-        if found == digest:
-            return
-        if started and not overwrite:
+        record = self.folder / CONFIGURATION
+        found = recorded_digest(self.folder)
+        started = any(self.folder.glob("block-*.sha256"))
+        if found != digest and started and not overwrite:
             raise FileExistsError(
                 f"{self.folder} must hold blocks of this configuration ({digest[:12]}), but they belong to "
                 f"another one ({str(found)[:12]}), see {record}. Finish that one, delete the folder, choose "
                 "another name, or set overwrite=True."
             )
-        for block in [*self.folder.glob("block-*.nc"), *self.folder.glob("block-*.sha256")]:
-            block.unlink()
+        for pattern in _UNFINISHED:
+            for path in self.folder.rglob(pattern):
+                _remove(path)
+        if found == digest:
+            return
+        for path in self.folder.iterdir():
+            if path.name not in (_LOCK, CONFIGURATION):
+                _remove(path)
         with replacing(record) as temporary:
             temporary.write_text(json.dumps({"digest": digest, "configuration": configuration}, indent=1))
 
-    def path(self, number: int) -> Path:
-        """Where block `number` is kept."""
-        return self.folder / f"block-{number:05d}.nc"
-
     def finished(self, number: int) -> bool:
-        """Whether the block is there and matches its checksum."""
-        block = self.path(number)
-        checksum = block.with_suffix(".sha256")
-        if not (block.exists() and checksum.exists()):
+        """Whether the files of a block are there and match its record."""
+        record = _record(self.folder, number)
+        if not record.exists():
             return False
-        if checksum.read_text() == _file_digest(block):
-            return True
-        warnings.warn(f"{block} does not match its checksum and is made again.", stacklevel=2)
-        return False
-
-    def save(self, number: int, write: Callable[[Path], None]) -> None:
-        """Write a block through `write(path)`; it counts as finished only when all of it is on the disk."""
-        block = self.path(number)
-        with replacing(block) as temporary:
-            write(temporary)
-            with replacing(block.with_suffix(".sha256")) as checksum:
-                checksum.write_text(_file_digest(temporary))
+        for line in record.read_text().splitlines():
+            expected, name = line.split("  ", 1)
+            path = self.folder / name
+            if not path.exists() or _file_digest(path) != expected:
+                warnings.warn(f"{path} does not match its checksum and is made again.", stacklevel=2)
+                return False
+        return True
 
     def remove(self) -> None:
         """Delete the folder: the blocks have become the file."""
-        # In this order: blocks, configuration, lock. Whatever a kill leaves can be claimed and removed again.
-        for entry in sorted(self.folder.iterdir()):
-            entry.unlink()
-        self.folder.rmdir()
+        # Configuration and lock last: whatever a kill leaves can be claimed and removed again.
+        last = [self.folder / CONFIGURATION, self.folder / _LOCK]
+        for path in [*(entry for entry in self.folder.iterdir() if entry not in last), *last]:
+            _remove(path)
+        with contextlib.suppress(OSError):  # a worker that nobody waits for any more may still have left something
+            self.folder.rmdir()
         sync(self.folder.parent)
 
     def release(self) -> None:
@@ -116,6 +119,46 @@ class BlockStore:
 def parts_folder(out: Path) -> Path:
     """Where the blocks of `out` are kept until it is complete."""
     return out.with_name(out.name + ".parts")
+
+
+def recorded_digest(folder: Path) -> str | None:
+    """Digest of the configuration whose blocks a folder holds, or None if there is none."""
+    record = folder / CONFIGURATION
+    return json.loads(record.read_text())["digest"] if record.exists() else None
+
+
+def records(folder: Path) -> int:
+    """How many blocks have a record; their files are not read."""
+    return len(list(folder.glob("block-*.sha256")))
+
+
+def record(folder: Path, number: int, files: Sequence[Path]) -> None:
+    """Note that a block is finished: its files are complete on the disk."""
+    lines = [f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    with written_once(_record(folder, number)) as temporary:
+        temporary.write_text("".join(lines))
+
+
+@contextlib.contextmanager
+def written_once(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a temporary name that no other process has: two may be at work on one block."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _record(folder: Path, number: int) -> Path:
+    return folder / f"block-{number:05d}.sha256"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _exclusive(descriptor: int) -> None:

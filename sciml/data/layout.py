@@ -1,8 +1,8 @@
-"""Our file layout: netCDF4 (HDF5), readable with h5py, xarray and ncdump.
+"""Our layout: netCDF4 (HDF5), readable with h5py, xarray and ncdump, or Zarr with the same names and attributes.
 
 Variables
     one per field, named as the field, (trajectory, time, x[, y[, z]]), float32 or float64, in chunks of whole
-    frames of one trajectory, about 64 kB along time; `units` attribute
+    frames of one trajectory, about 64 kB along time; `units` attribute. In Zarr a file is a shard of one block
     `trajectory` int64 (data-set identity), `time`, `x`, `y`, `z` float64: the coordinates
     one per PDE parameter on (trajectory,), float64
 Attributes of the file
@@ -14,14 +14,15 @@ Attributes of the file
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
-import h5py
 import numpy as np
 import torch
 
 from sciml.core import Fields, FileContentError, require_extra
+from sciml.data.containers import AbstractContainer
 from sciml.data.metadata import Metadata, uniform_start_and_spacing
 from sciml.grids import Grid
 
@@ -29,16 +30,6 @@ CONVENTIONS = "CF-1.11"
 LAYOUT = 1
 CHUNK_BYTES = 65536
 DTYPES = {torch.float32: "f4", torch.float64: "f8"}
-HDF5_INTERNAL = {
-    "CLASS",
-    "NAME",
-    "DIMENSION_LIST",
-    "REFERENCE_LIST",
-    "_NCProperties",
-    "_Netcdf4Coordinates",
-    "_Netcdf4Dimid",
-    "_nc3_strict",
-}
 
 
 def file_attributes(metadata: Metadata) -> dict[str, str | int | float]:
@@ -63,6 +54,30 @@ def frames_per_chunk(frame_bytes: int, frames: int | None) -> int:
     return wanted if frames is None else min(wanted, frames)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A small variable on one axis: a coordinate, or a parameter of the equation."""
+
+    name: str
+    axis: str
+    values: np.ndarray
+    attributes: dict[str, str]
+
+
+def columns(metadata: Metadata, frames: int | None) -> list[Column]:
+    """Coordinates and parameters, in the order in which they are written; no times where `frames` is None."""
+    grid = metadata.grid
+    times = np.empty(0) if frames is None else metadata.times(frames).numpy()
+    space = zip(grid.axis_names, grid.axes(), strict=True)
+    return [
+        Column("trajectory", "trajectory", metadata.ids.numpy(), {}),
+        Column("time", "time", times, {"units": "1", "axis": "T"}),
+        *(Column(name, name, x.numpy(), {"units": "1", "axis": name.upper()}) for name, x in space),
+        *(Column(name, "trajectory", values.numpy(), {}) for name, values in metadata.parameters.items()),
+    ]
+
+
 def create(path: Path, metadata: Metadata, frames: int | None, dtype: torch.dtype) -> Any:
     """A new netCDF4 dataset with everything but the values; `frames=None` lets the time axis grow.
 
@@ -76,10 +91,16 @@ def create(path: Path, metadata: Metadata, frames: int | None, dtype: torch.dtyp
     file = netcdf4.Dataset(path, "w", format="NETCDF4")
     try:
         file.setncatts(file_attributes(metadata))
-        _create_coordinates(file, metadata, frames)
-        grid, itemsize = metadata.grid, dtype.itemsize
-        chunks = (1, frames_per_chunk(itemsize * grid.size, frames), *grid.points)
+        grid = metadata.grid
         axes = ("trajectory", "time", *grid.axis_names)
+        for axis, size in zip(axes, (len(metadata.ids), frames, *grid.points), strict=True):
+            file.createDimension(axis, size)
+        for column in columns(metadata, frames):
+            variable = file.createVariable(column.name, column.values.dtype.str[1:], (column.axis,), fill_value=False)
+            variable.setncatts(column.attributes)
+            if len(column.values):
+                variable[:] = column.values
+        chunks = (1, frames_per_chunk(dtype.itemsize * grid.size, frames), *grid.points)
         for name, unit in zip(metadata.fields.names, metadata.fields.units, strict=True):
             variable = file.createVariable(name, DTYPES[dtype], axes, chunksizes=chunks, fill_value=False)
             variable.units = unit
@@ -89,64 +110,40 @@ def create(path: Path, metadata: Metadata, frames: int | None, dtype: torch.dtyp
     return file
 
 
-def _create_coordinates(file: Any, metadata: Metadata, frames: int | None) -> None:
-    grid = metadata.grid
-    for name, size in (
-        ("trajectory", len(metadata.ids)),
-        ("time", frames),
-        *zip(grid.axis_names, grid.points, strict=True),
-    ):
-        file.createDimension(name, size)
-    file.createVariable("trajectory", "i8", ("trajectory",), fill_value=False)[:] = metadata.ids.numpy()
-    time = file.createVariable("time", "f8", ("time",), fill_value=False)
-    time.setncatts({"units": "1", "axis": "T"})
-    if frames is not None:
-        time[:] = metadata.times(frames).numpy()
-    for name, values in zip(grid.axis_names, grid.axes(), strict=True):
-        axis = file.createVariable(name, "f8", (name,), fill_value=False)
-        axis.setncatts({"units": "1", "axis": name.upper()})
-        axis[:] = values.numpy()
-    for name, values in metadata.parameters.items():
-        file.createVariable(name, "f8", ("trajectory",), fill_value=False)[:] = values.numpy()
+def create_zarr(path: Path, metadata: Metadata, frames: int, dtype: torch.dtype, block: int) -> Any:
+    """A new Zarr group with everything but the values; a shard, so a file, holds `block` trajectories of a field.
 
-
-def plain_attributes(attributes: Any) -> dict[str, Any]:
-    """HDF5 attributes as Python strings, numbers and lists, without netCDF's own."""
-    plain = {}
-    for name in sorted(set(attributes) - HDF5_INTERNAL):
-        value = attributes[name]
-        if isinstance(value, np.ndarray):
-            value = value.item() if value.size == 1 else value.tolist()
-        elif isinstance(value, np.generic):
-            value = value.item()
-        plain[name] = value.decode() if isinstance(value, bytes) else value
-    return plain
-
-
-def stored(file: h5py.File, name: str) -> h5py.Dataset:
-    """The variable of that name.
+    Values that are never written read as NaN.
 
     Raises:
-        KeyError: if there is none.
+        MissingExtraError: if zarr is not installed.
     """
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(name)
-    return found
+    group = require_extra("zarr", "data").open_group(path, mode="w", zarr_format=3)
+    group.attrs.update(file_attributes(metadata))
+    for column in columns(metadata, frames):
+        group.create_array(
+            column.name, data=column.values, dimension_names=(column.axis,), chunks=column.values.shape,
+            compressors=None, attributes=column.attributes,
+        )  # fmt: skip
+    points = metadata.grid.points
+    length = frames_per_chunk(dtype.itemsize * metadata.grid.size, frames)
+    for name, unit in zip(metadata.fields.names, metadata.fields.units, strict=True):
+        group.create_array(
+            name, shape=(len(metadata.ids), frames, *points), dtype=DTYPES[dtype], fill_value=math.nan,
+            dimension_names=("trajectory", "time", *metadata.grid.axis_names), chunks=(1, length, *points),
+            # A shard is a whole number of chunks, so it may reach beyond the last frame.
+            shards=(block, -(-frames // length) * length, *points), compressors=None, attributes={"units": unit},
+        )  # fmt: skip
+    return group
 
 
-def dimensions(variable: h5py.Dataset) -> tuple[str, ...]:
-    """Names of the axes, from the attached dimension scales; `?` where there is none."""
-    return tuple(str(axis[0].name).strip("/") if len(axis) else "?" for axis in variable.dims)
-
-
-def read_metadata(file: h5py.File, path: Path) -> tuple[Metadata, int, torch.dtype]:
+def read_metadata(file: AbstractContainer, path: Path) -> tuple[Metadata, int, torch.dtype]:
     """Description, number of frames and dtype of a file of our layout.
 
     Raises:
         FileContentError: if the file is of another layout, incomplete, or inconsistent.
     """
-    attributes = plain_attributes(file.attrs)
+    attributes = file.attributes
     if attributes.get("sciml_layout") != LAYOUT:
         raise FileContentError(
             f"{path}: must be a trajectory file of layout {LAYOUT}, got sciml_layout="
@@ -154,7 +151,7 @@ def read_metadata(file: h5py.File, path: Path) -> tuple[Metadata, int, torch.dty
             "Trajectories.from_xarray(dataset, fields=...)."
         )
     try:
-        return _described(file, attributes)
+        return _described(file)
     except KeyError as error:
         raise FileContentError(
             f"{path}: must hold every variable and attribute of the layout, {error.args[0]!r} is missing. "
@@ -164,7 +161,8 @@ def read_metadata(file: h5py.File, path: Path) -> tuple[Metadata, int, torch.dty
         raise FileContentError(f"{path}: {error}") from error
 
 
-def _described(file: h5py.File, attributes: dict[str, Any]) -> tuple[Metadata, int, torch.dtype]:
+def _described(file: AbstractContainer) -> tuple[Metadata, int, torch.dtype]:
+    attributes = file.attributes
     names = tuple(json.loads(attributes["fields"]))
     axes = tuple(name.removeprefix("extent_") for name in sorted(attributes) if name.startswith("extent_"))
     for axis in axes:
@@ -174,8 +172,8 @@ def _described(file: h5py.File, attributes: dict[str, Any]) -> tuple[Metadata, i
                 "Read such data with xarray."
             )
     rows, frames, points, dtype = _common_shape(file, names, ("trajectory", "time", *axes))
-    units = tuple(plain_attributes(stored(file, name).attrs).get("units", "1") for name in names)
-    ids, time = stored(file, "trajectory")[:], stored(file, "time")[:frames]
+    units = tuple(file.variable(name).attributes.get("units", "1") for name in names)
+    ids, time = file.variable("trajectory").values[:], file.variable("time").values[:frames]
     if len(ids) != rows or len(time) != frames:  # a longer time coordinate is cut to the fields' time axis
         raise ValueError(
             f"the coordinates must be as long as the fields, got {len(ids)} ids for {rows} trajectories and "
@@ -187,7 +185,7 @@ def _described(file: h5py.File, attributes: dict[str, Any]) -> tuple[Metadata, i
             f"attribute `dt` must agree with the time coordinate, got {attributes['dt']:g} and {dt:g}. "
             "Correct one of them."
         )
-    numbers = {name: stored(file, name)[:] for name in json.loads(attributes["parameters"])}
+    numbers = {name: file.variable(name).values[:] for name in json.loads(attributes["parameters"])}
     metadata = Metadata(
         fields=Fields(names, units, attributes["location"]),
         grid=Grid(points, tuple(attributes[f"extent_{axis}"] for axis in axes)),
@@ -201,16 +199,16 @@ def _described(file: h5py.File, attributes: dict[str, Any]) -> tuple[Metadata, i
 
 
 def _common_shape(
-    file: h5py.File, names: tuple[str, ...], axes: tuple[str, ...]
+    file: AbstractContainer, names: tuple[str, ...], axes: tuple[str, ...]
 ) -> tuple[int, int, tuple[int, ...], torch.dtype]:
     """Trajectories, frames, points and dtype that all fields share."""
-    first = stored(file, names[0])
+    first = file.variable(names[0]).values
     for name in names:
-        variable = stored(file, name)
-        known = tuple(d for d in dimensions(variable) if d != "?")
-        if variable.ndim != len(axes) or (known and dimensions(variable) != axes):
+        found, variable = file.variable(name).axes, file.variable(name).values
+        known = tuple(axis for axis in found if axis != "?")
+        if variable.ndim != len(axes) or (known and found != axes):
             raise ValueError(
-                f"field {name!r} must have dimensions {axes}, got {dimensions(variable)} of shape "
+                f"field {name!r} must have dimensions {axes}, got {found} of shape "
                 f"{variable.shape}. Transpose it, or open the file with xarray and Trajectories.from_xarray."
             )
         if variable.shape != first.shape or variable.dtype != first.dtype:

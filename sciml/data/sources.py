@@ -1,4 +1,4 @@
-"""Where values come from: memory, an HDF5 file, or xarray arrays. All answer the same question lazily.
+"""Where values come from: memory, a file or Zarr group, or xarray arrays. All answer the same question lazily.
 
 A batched read names, for every window, a trajectory and its frames. `plan` groups these by the chunks they
 fall into and merges neighbouring chunks into runs, so that one call reads one run and no chunk is decoded
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import h5py
 import numpy as np
 import torch
 import xarray
@@ -20,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import FileContentError, require_extra
-from sciml.data.files import open_hdf5
-from sciml.data.layout import CHUNK_BYTES, stored
+from sciml.data.containers import AbstractContainer, open_container
+from sciml.data.layout import CHUNK_BYTES
 
 TORCH_DTYPES = {np.dtype("f4"): torch.float32, np.dtype("f8"): torch.float64}
 
@@ -101,29 +100,29 @@ def _edges(size: int, chunk: int) -> np.ndarray:
 
 
 @final
-class HDF5Source(AbstractSource):
-    """Variables of an HDF5 file, opened on first use in each process; pickles without the open file."""
+class FileSource(AbstractSource):
+    """Variables of a file or Zarr group, opened on first use in each process; pickles without the open file."""
 
     def __init__(self, path: Path, names: Sequence[str], shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.path, self.names, self.shape, self.dtype = path, tuple(names), shape, dtype
-        self._file: h5py.File | None = None
-        self._variables: list[h5py.Dataset] = []
+        self._file: AbstractContainer | None = None
+        self._variables: list[Any] = []
         self._edges: tuple[np.ndarray, np.ndarray] | None = None
         self._process = -1
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_variables": [], "_process": -1}
 
-    def _opened(self) -> list[h5py.Dataset]:
+    def _opened(self) -> list[Any]:
         if self._process != os.getpid():
             if self._file is not None:  # inherited by a fork: let go of the parent's handle, open our own
                 self._file.close()
-            self._file = open_hdf5(self.path)
-            self._variables = [stored(self._file, name) for name in self.names]
+            self._file = open_container(self.path)
+            self._variables = [self._file.variable(name).values for name in self.names]
             self._process = os.getpid()
         return self._variables
 
-    def _chunk_edges(self, variable: h5py.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    def _chunk_edges(self, variable: Any) -> tuple[np.ndarray, np.ndarray]:
         if self._edges is None:
             frame_bytes = variable.dtype.itemsize * int(np.prod(variable.shape[2:]))
             row_chunk, frame_chunk = (variable.chunks or (1, max(1, CHUNK_BYTES // frame_bytes)))[:2]

@@ -18,12 +18,12 @@ from torch import Tensor
 from sciml.core import Fields, FileContentError
 from sciml.core.checks import check_at_least, check_shape
 from sciml.data.adopt import adopt
-from sciml.data.files import open_hdf5
+from sciml.data.containers import open_container
 from sciml.data.layout import read_metadata
 from sciml.data.lazy import as_dataset, lazy_array
 from sciml.data.metadata import Metadata, Provenance
 from sciml.data.sinks import XarraySink
-from sciml.data.sources import AbstractSource, HDF5Source, MemorySource
+from sciml.data.sources import AbstractSource, FileSource, MemorySource
 from sciml.grids import Grid
 
 Indices = int | Sequence[int] | range | np.ndarray | Tensor
@@ -62,18 +62,18 @@ class Trajectories:
 
     @staticmethod
     def open(path: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> "Trajectories":
-        """A file of our layout (see `sciml.data.layout`), read lazily.
+        """A netCDF4 file or Zarr group of our layout (see `sciml.data.layout`), read lazily.
 
         Args:
-            path: the file.
+            path: the file, or the group's folder.
             dtype: cast values to this on reading; by default they stay as stored.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            FileContentError: if the file is truncated, no netCDF4, of another layout, or inconsistent.
+            FileContentError: if the file is truncated, neither netCDF4 nor Zarr, of another layout, or inconsistent.
         """
         path = Path(path)
-        with open_hdf5(path) as file:
+        with open_container(path) as file:
             try:
                 metadata, frames, stored = read_metadata(file, path)
             except OSError as error:
@@ -82,7 +82,7 @@ class Trajectories:
                     "and copy or simulate it again."
                 ) from error
         shape = (len(metadata.ids), frames, len(metadata.fields.names), *metadata.grid.points)
-        return Trajectories(HDF5Source(path.absolute(), metadata.fields.names, shape, stored), metadata, dtype=dtype)
+        return Trajectories(FileSource(path.absolute(), metadata.fields.names, shape, stored), metadata, dtype=dtype)
 
     @staticmethod
     def from_xarray(

@@ -1,5 +1,6 @@
-"""Functions of space: the periodic grid and its Fourier transform."""
+"""Functions of space: the periodic grid, its Fourier transform, the modes that are kept."""
 
+from sciml.grids.dealiasing import AbstractDealiasing, NoDealiasing, Padding, Truncation
 from sciml.grids.fourier import (
     dealias_mask,
     derivative,
@@ -15,9 +16,15 @@ from sciml.grids.fourier import (
     wavenumbers,
 )
 from sciml.grids.grid import Grid
+from sciml.grids.modes import Modes
 
 __all__ = [
+    "AbstractDealiasing",
     "Grid",
+    "Modes",
+    "NoDealiasing",
+    "Padding",
+    "Truncation",
     "dealias_mask",
     "derivative",
     "inverse_laplacian",

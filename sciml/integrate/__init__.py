@@ -2,7 +2,7 @@
 
 from sciml.integrate.backends import AbstractBackend, TorchDiffEq, TorchSDE
 from sciml.integrate.compilable import CompileError
-from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
+from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder
 from sciml.integrate.convert import to_ito, to_stratonovich
 from sciml.integrate.events import Event, Events, Occurrences
 from sciml.integrate.executors import AbstractExecutor, Chunks, Eager
@@ -24,6 +24,8 @@ from sciml.integrate.methods import (
     ETD1,
     ETD2RK,
     ETD3RK,
+    ETD32,
+    ETD43,
     ETDRK4,
     NDF,
     RI6,
@@ -100,6 +102,7 @@ from sciml.integrate.noise import (
     GeneralNoise,
     Ito,
     ScalarNoise,
+    SharedNoise,
     Stratonovich,
 )
 from sciml.integrate.path_kl import WithKL, with_kl
@@ -123,6 +126,7 @@ __all__ = [
     "SRI2",
     "ExponentialEulerMaruyama",
     "RI6",
+    "Ladder",
     "Langevin",
     "to_ito",
     "to_stratonovich",
@@ -146,6 +150,7 @@ __all__ = [
     "GeneralNoise",
     "Ito",
     "ScalarNoise",
+    "SharedNoise",
     "Stratonovich",
     "SDE",
     "BDF",
@@ -204,6 +209,8 @@ __all__ = [
     "ETD1",
     "ETD2RK",
     "ETD3RK",
+    "ETD32",
+    "ETD43",
     "ETDRK4",
     "Eager",
     "Euler",

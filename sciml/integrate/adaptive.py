@@ -9,13 +9,14 @@ from torch import Tensor
 
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
+from sciml.integrate.control.ladder import Rungs
 from sciml.integrate.driven import FollowedPath, followed
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.marks import Marks, entry_of
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
-from sciml.integrate.terms import SDE, AbstractTerm
+from sciml.integrate.terms import SDE, AbstractTerm, SemiLinear
 from sciml.integrate.transforms import is_differentiated
 from sciml.paths import Point
 
@@ -69,6 +70,8 @@ class Stepping:
         end: tau at which to stop, per clock.
         tolerances: (rtol, atol) per tensor of the state.
         marks: times to be hit before the end, or None.
+        structure: puts the state back into the structure the user gave.
+        rungs: sizes that steps may have, or None.
     """
 
     term: AbstractTerm
@@ -79,11 +82,14 @@ class Stepping:
     tolerances: tuple[tuple[Any, Any], ...]
     marks: Marks | None = None
     structure: Any = None
+    rungs: Rungs | None = None
 
     @property
     def first_evaluations(self) -> int:
         """Evaluations of the field before the first step: two choose its size, one of which it may reuse."""
         chosen = self.control.dt0 is None
+        if self.rungs is not None:
+            return int(chosen or self.method.reuses_last)
         return 2 * chosen + (not chosen and self.method.reuses_last)
 
     def evaluations_of(self, step: Step) -> int | Tensor:
@@ -229,6 +235,8 @@ class Stepping:
 
     def raw_ratio(self, error: Flat, y0: Flat, y1: Flat) -> Tensor:
         """The norm of an error in units of the tolerance, per clock."""
+        if self.rungs is not None:
+            return self.rungs.ratio(error, y0, y1)
         scaled = []
         for e, a, b, (rtol, atol) in zip(*map(leaves_of, (error, y0, y1)), self.tolerances, strict=True):
             size = torch.maximum(a.detach().abs(), b.detach().abs())
@@ -256,6 +264,8 @@ class Stepping:
         control, clock, span = self.control, self.clock, self.end - tau0
         if control.dt0 is not None:
             return torch.full_like(span, min(control.dt0, control.dt_max))
+        if self.rungs is not None:
+            return torch.full_like(span, self.rungs.first(y0, self._first_slope(tau0, y0, carry)))
         norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
         real = real_dtype(y0)
         t0 = clock.time(tau0, y0)
@@ -272,6 +282,13 @@ class Stepping:
         h = torch.minimum(torch.where(torch.isfinite(h), torch.minimum(100 * guess, h), guess), span)
         h = torch.where(torch.isfinite(h), h, 1e-3 * span)  # a field that is not finite is found out by its steps
         return h if control.dt_max == math.inf else h.clamp(max=control.dt_max)
+
+    def _first_slope(self, tau0: Tensor, y0: Flat, carry: Any) -> Flat:
+        """What limits the first step on a ladder: the field, or its nonlinear part where the rest is solved exactly."""
+        if self.method.reuses_last:
+            return self.method.slope(carry)
+        field = self.term.nonlinear if isinstance(self.term, SemiLinear) else self.term.f  # type: ignore[attr-defined]
+        return field(self.clock.time(tau0, y0).to(real_dtype(y0)), y0)
 
     def _first_stochastic_step(self, t0: Tensor, span: Tensor, y0: Flat) -> Tensor:
         """Size of the first step of an SDE, for the error moves with the square of what the noise moves the state.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sciml.integrate.control import PID, AbstractControl, Clip, Fixed
+from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.transforms import is_differentiated
@@ -23,7 +23,7 @@ def chosen_control(method: Any, control: AbstractControl | None) -> AbstractCont
             f"{name} has no error estimate, so its step must be given, got control=None. "
             "Pass control=Fixed(dt=...) or Fixed(n=...); a step is never inferred from the output times."
         )
-    known = (Fixed, PID, Clip) if method.has_error else (Fixed,)
+    known = (Fixed, PID, Clip, Ladder) if method.has_error else (Fixed,)
     if not isinstance(control, known):
         raise TypeError(
             f"`control` must be {' or '.join(kind.__name__ for kind in known)} for {name}, "

@@ -37,6 +37,7 @@ class JointWalk:
         self.last, self.result, self.counted = 0.0, RUNNING, walk.counted
         self.spoilt = False  # whether the last attempt was not finite
         self.end = float(self.stepping.end)
+        self.rungs = self.stepping.rungs
         self.sign = float(self.stepping.clock.sign)
         self.marks = (
             []
@@ -111,6 +112,8 @@ class JointWalk:
         if self.marks and accept and reach:
             h = max(h, self.h)
         h = min(h, control.dt_max)
+        if self.rungs is not None:
+            h = self.rungs.at_most(h)
         scale = abs(self.tau) + (0.0 if finite else min(abs(self.end), 1.0))
         stuck = dt <= 0 or dt <= RESOLUTION * scale and not reach
         if control.accept_at_dt_min:

@@ -136,6 +136,42 @@ class AdditiveNoise(AbstractNoise):
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class SharedNoise(AbstractNoise):
+    """Entry i of g acts with Brownian motion `motion[i]`: g like y, with few motions for many entries of one tensor.
+
+    It is the matrix noise with one entry per row that is not 0, without the matrix. Methods have the orders they state
+    for `GeneralNoise`.
+
+    Args:
+        motion: number of the Brownian motion of each entry of a sample's state, whole numbers from 0.
+    """
+
+    motion: Tensor
+    commutes = False
+
+    @property
+    def is_matrix(self) -> bool:
+        """See `AbstractNoise.is_matrix`."""
+        return False
+
+    def noise_shape(self, y: Flat, given: tuple[int, ...]) -> tuple[int, ...] | None:
+        """See `AbstractNoise.noise_shape`."""
+        if not isinstance(y, Tensor) or y.shape[1:] != self.motion.shape:
+            raise ValueError(
+                f"`motion` of SharedNoise must have the shape of a sample's state, one tensor, got "
+                f"{tuple(self.motion.shape)}. Give one number per entry."
+            )
+        needed = int(self.motion.max()) + 1
+        return None if math.prod(given) >= needed else (needed,)
+
+    def times(self, g: Flat, w: Tensor) -> Flat:
+        """See `AbstractNoise.times`."""
+        assert isinstance(g, Tensor)
+        return g * w.flatten(1)[:, self.motion]
+
+
+@final
 @dataclass(frozen=True)
 class CommutativeNoise(AbstractNoise):
     """m Brownian motions whose vector fields commute: g (batch, *state, m). That they do is taken on trust."""

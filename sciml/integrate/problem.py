@@ -22,21 +22,24 @@ from sciml.integrate.contract import (
     chosen_control,
     of_groups,
 )
-from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Times
+from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder, Times
+from sciml.integrate.control.ladder import Rungs
 from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
 from sciml.integrate.driven import is_tensors_only, slopes_of
-from sciml.integrate.executors import AbstractExecutor, default_executor
+from sciml.integrate.executors import AbstractExecutor, Eager, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.function import Function
 from sciml.integrate.grid_plan import GridPlan
+from sciml.integrate.ladder_stops import ladder_stops
 from sciml.integrate.marks import marks_of
 from sciml.integrate.methods.along_chords import along_chords
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Solution, Stats, unwrapped
+from sciml.integrate.stops_output import StopsOutput
 from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
 from sciml.integrate.transforms import is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_on_grid, wanted_times
@@ -192,7 +195,7 @@ class Problem:
         stepping, tau0 = self.stepping()
         named = self.outputs(stepping.clock, tau0, stepping.end)
         recorder = Recorder([*named.values(), *self.watchers])
-        executor = self.executor or default_executor(self.device)
+        executor = self.executor or (default_executor(self.device) if stepping.rungs is None else Eager())
         if isinstance(self.method, CompiledMethod):
             if stepping.control.compact:  # fewer rows would be another graph
                 stepping = replace(stepping, control=replace(stepping.control, compact=False))
@@ -207,6 +210,9 @@ class Problem:
     def stepping(self) -> tuple[Stepping, Tensor]:
         """What tries steps, and where it starts, in tau."""
         clip = self.control if isinstance(self.control, Clip) else None
+        ladder = self.control if isinstance(self.control, Ladder) else None
+        if ladder is not None:
+            clip = ladder_stops(ladder, (self.t0, self.t1, self.save.ts), self.executor)
         pid = clip.inner if clip is not None else self.control
         assert isinstance(pid, PID)
         if pid.gains is None:
@@ -219,12 +225,16 @@ class Problem:
             pid = of_noise(pid)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
-        return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view), tau0
+        rungs = None if ladder is None or marks is None else Rungs(ladder, float(marks.stop[0, 0] - tau0))
+        return Stepping(self.term, self.method, pid, clock, tau1, tolerances, marks, view, rungs), tau0
 
     def outputs(self, clock: Clock, tau0: Tensor, tau1: Tensor) -> dict[str, Any]:
         """What collects states from attempts, by name."""
         named: dict[str, Any] = {}
-        if self.save.ts is not None:
+        if self.save.ts is not None and isinstance(self.control, Ladder):
+            tau = wanted_times(self.save.ts.to(self.device), clock, tau0, tau1)
+            named["ts"] = StopsOutput(tau.tolist(), float(tau0), self.y0)
+        elif self.save.ts is not None:
             check_dense(eager_of(self.method))
             tau = wanted_times(self.save.ts.to(self.device), clock, tau0, tau1)
             named["ts"] = TimesOutput(self.term, self.method, clock, tau, tau0, self.y0)

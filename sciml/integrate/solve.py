@@ -10,13 +10,14 @@ from sciml.core import State
 from sciml.integrate.backends import AbstractBackend
 from sciml.integrate.compiled import CompiledMethod
 from sciml.integrate.contract import kind_of
-from sciml.integrate.control import PID, AbstractControl, Fixed
+from sciml.integrate.control import PID, AbstractControl, Fixed, Ladder
 from sciml.integrate.events.event import Event, checked_events
 from sciml.integrate.events.failure import event_failure
 from sciml.integrate.events.run import solve_with_events
 from sciml.integrate.executors import AbstractExecutor, Eager
 from sciml.integrate.flat import leaves_of
 from sciml.integrate.gradient import AbstractGradient, Direct
+from sciml.integrate.ladder_stops import check_ladder
 from sciml.integrate.methods import AbstractMethod, AbstractRosenbrock, Reversibly, StepDoubling
 from sciml.integrate.problem import Problem
 from sciml.integrate.rescue import rescued
@@ -92,6 +93,8 @@ def solve(
     if events:
         _check_events(gradient, compile, executor)
     problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
+    if isinstance(problem.control, Ladder):
+        check_ladder(isinstance(gradient, Direct | None), bool(events))
     if events:
         solution = solve_with_events(problem, events)
     else:

@@ -1,8 +1,10 @@
 """An equation is a linear symbol plus a nonlinear function, and nothing else:
 
-    du_hat/dt = L(k) u_hat + N(t, u_hat)
+    dy/dt = L y + N(t, y)
 
-on the Fourier coefficients of a periodic field. The integrator, not the equation, knows how to step it.
+on the Fourier coefficients y of periodic fields, with L diagonal. How fields become coefficients is its representation;
+which modes are kept, and where products are formed, its rule against aliasing. The integrator, not the equation, knows
+how to step it.
 """
 
 import abc
@@ -13,7 +15,8 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields, Key
-from sciml.grids import Grid
+from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
+from sciml.pde.representation import AbstractRepresentation, RealFields
 
 Nonlinearity = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,18 +27,52 @@ class AbstractEquation(abc.ABC):
     A parameter is a float shared by the batch, or a tensor of shape (batch,); tensors may require gradients.
     """
 
-    ndim: ClassVar[int]
+    # Facts of the class, or fields or properties where they depend on the constructor's arguments.
+    ndim: int
     """Number of spatial axes it is posed on."""
-    fields: ClassVar[Fields]
+    fields: Fields
     """Names and units of its channels."""
+    degree: ClassVar[int]
+    """Most fields in one product of N; 1 where it has none."""
+    representation: AbstractRepresentation = RealFields()
+    """How its fields become the state."""
+    dealiasing: AbstractDealiasing = Truncation()
+    """How products are kept free of aliases."""
 
     @abc.abstractmethod
-    def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
-        """L for each mode, (1, *mode) or (batch, 1, *mode), float64 or complex128, [1/time]."""
+    def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
+        """L for each mode, (1 | state, *mode) or (batch, 1 | state, *mode), float64 or complex128, [1/time]."""
 
     @abc.abstractmethod
-    def nonlinear(self, grid: Grid) -> Nonlinearity:
-        """N(t, u_hat), mapping (batch, channel, *mode) to the same shape, dealiased, [field/time]."""
+    def nonlinear(self, modes: Modes) -> Nonlinearity:
+        """N(t, y), mapping (batch, state, *mode) to the same shape, [field/time].
+
+        Products are formed on `modes.values(y)` and brought back by `modes.coefficients`. What does not suit the modes,
+        such as a forcing they do not hold, is refused here.
+        """
+
+    def modes(self, grid: Grid) -> Modes:
+        """The modes it keeps on a grid.
+
+        Raises:
+            ValueError: if the grid has another number of axes.
+        """
+        if grid.ndim != self.ndim:
+            count = {1: "one spatial axis", 2: "two spatial axes", 3: "three spatial axes"}[self.ndim]
+            example = ", ".join(["n"] * self.ndim) + "," * (self.ndim == 1)
+            raise ValueError(
+                f"{type(self).__name__} is posed on {count}, got a grid with {grid.ndim}. Give Grid(({example}), "
+                f"({example.replace('n', 'L')}))."
+            )
+        return self.dealiasing.modes(grid, self.degree, real=self.representation.real)
+
+
+class AbstractTransport(AbstractEquation):
+    """An equation whose nonlinear part transports fields, which limits the step of every explicit treatment of it."""
+
+    @abc.abstractmethod
+    def speed(self, u: Float[Tensor, "batch channel *space"], grid: Grid) -> Float[Tensor, "batch axis *space"]:
+        """The greatest |velocity| along each axis, waves carried by N included, [length/time]."""
 
 
 class AbstractInitial(abc.ABC):

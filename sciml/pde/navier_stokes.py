@@ -10,7 +10,6 @@ which takes four transforms per evaluation instead of five. It equals the other 
 products are dealiased exactly.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -19,102 +18,124 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
-from sciml.core.checks import check_whole
-from sciml.grids import Grid, dealias_mask, inverse_laplacian, laplacian_symbol, transform, wavenumbers
-from sciml.pde.base import AbstractEquation, Nonlinearity
-from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
-
-
-@final
-@dataclass(frozen=True)
-class KolmogorovForcing:
-    """The body force (A sin(k y), 0) with k = 2 pi n / L_y, whose curl is -A k cos(k y).
-
-    Args:
-        wavenumber: n, waves per box along y, at least 1.
-        amplitude: A, [length/time²].
-
-    Source: Arnold & Meshalkin (1960), Usp. Mat. Nauk 15, 247 (Kolmogorov's problem).
-    """
-
-    wavenumber: int = 4
-    amplitude: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_whole("wavenumber", self.wavenumber, 1)
-        check_parameter("amplitude", self.amplitude)
-
-    def curl(self, grid: Grid) -> Float[Tensor, "x y"]:
-        """-A k cos(k y), [1/time²].
-
-        Raises:
-            ValueError: if the grid's dealiased modes do not hold the forcing.
-        """
-        limit = math.ceil(grid.points[1] / 3) - 1
-        if self.wavenumber > limit:
-            raise ValueError(
-                f"the forcing wavenumber must be at most {limit} on {grid.points[1]} points (2/3 rule), got "
-                f"{self.wavenumber}. Use at least {3 * self.wavenumber + 1} points along y."
-            )
-        k = 2 * math.pi * self.wavenumber / grid.extent[1]
-        return -self.amplitude * k * torch.cos(k * grid.mesh()[1])
+from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
+from sciml.integrate.transforms import is_differentiated
+from sciml.pde.base import AbstractTransport, Nonlinearity
+from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
+from sciml.pde.symbols import Symbols
+from sciml.pde.vorticity_forcing import AbstractVorticityForcing
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class NavierStokes2D(AbstractEquation):
-    """Vorticity equation on a periodic plane, decaying (no forcing) or forced.
+class PassiveScalar:
+    """A substance c that the flow carries along:
+
+        c_t + (u . grad) c = kappa Laplace(c) - G v
+
+    Args:
+        diffusivity: kappa, [length²/time], at least 0.
+        gradient: G of a mean concentration G y, whose fluctuation c then is, [1/length].
+    """
+
+    diffusivity: Parameter = 1e-3
+    gradient: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_parameter("diffusivity", self.diffusivity, low=0.0)
+        check_parameter("gradient", self.gradient)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NavierStokes2D(AbstractTransport):
+    """Vorticity equation on a periodic plane, decaying (no forcing) or forced, alone or with a passive scalar.
+
+    The vorticity is the curl omega = dv/dx - du/dy with u = dpsi/dy, v = -dpsi/dx; its mean, and that of the velocity,
+    is 0. Positive drag damps. Forcing that is white in time is `WhiteForcing`, with `evolve_noisy`.
 
     Args:
         viscosity: nu, [length²/time], at least 0.
-        drag: mu of the linear drag -mu omega, [1/time], at least 0; positive damps.
+        drag: mu of the linear drag -mu omega, [1/time], at least 0.
         forcing: body force, or None.
+        scalar: a substance carried along, the second channel, or None.
+        dealiasing: how products are kept free of aliases.
 
-    Source: Canuto, Hussaini, Quarteroni & Zang (2007), Spectral Methods, section 3.4 (vorticity form).
+    Source: Canuto, Hussaini, Quarteroni & Zang (2007), Spectral Methods, section 3.4 (vorticity form); Basdevant
+    (1983), J. Comput. Phys. 50, 209 (four transforms).
     """
 
     ndim: ClassVar[int] = 2
-    fields: ClassVar[Fields] = Fields(("vorticity",))
+    degree: ClassVar[int] = 2
     viscosity: Parameter = 1e-3
     drag: Parameter = 0.0
-    forcing: KolmogorovForcing | None = None
+    forcing: AbstractVorticityForcing | None = None
+    scalar: PassiveScalar | None = None
+    dealiasing: AbstractDealiasing = Truncation()
 
     def __post_init__(self) -> None:
         check_parameter("viscosity", self.viscosity, low=0.0)
         check_parameter("drag", self.drag, low=0.0)
 
-    def linear(self, grid: Grid) -> Inexact[Tensor, "..."]:
-        """-nu |k|² - mu."""
-        if grid.ndim != 2:
-            raise ValueError(
-                f"NavierStokes2D is posed on two spatial axes, got a grid with {grid.ndim}. Give Grid((n, n), (L, L))."
-            )
-        return as_channel(per_mode(self.viscosity, 2) * laplacian_symbol(grid) - per_mode(self.drag, 2), 2)
+    @property
+    def fields(self) -> Fields:
+        """See `AbstractEquation.fields`."""
+        return Fields(("vorticity",) if self.scalar is None else ("vorticity", "scalar"))
 
-    def nonlinear(self, grid: Grid) -> Nonlinearity:
-        """-(u . grad) omega + curl(force)."""
-        kx, ky = wavenumbers(grid, odd=True)
-        mask = dealias_mask(grid)
-        to_stream = torch.where(mask, -inverse_laplacian(grid), 0.0)
+    def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
+        """-nu |k|² - mu, and -kappa |k|² for the scalar."""
+        laplacian = modes.laplacian()
+        flow = as_channel(per_mode(self.viscosity, 2) * laplacian - per_mode(self.drag, 2), 2)
+        if self.scalar is None:
+            return flow
+        return stack_states([flow, per_mode(self.scalar.diffusivity, 2) * laplacian], 2)
+
+    def nonlinear(self, modes: Modes) -> Nonlinearity:
+        """-(u . grad) omega + curl(force), and -(u . grad) c - G v for the scalar."""
+        kx, ky = modes.wavenumbers(odd=True)
+        to_stream = -modes.inverse_laplacian()
         to_velocity = torch.stack([1j * ky * to_stream, -1j * kx * to_stream])
-        to_slope = torch.stack(torch.broadcast_tensors((kx**2 - ky**2) * mask, kx * ky * mask))
-        force = None if self.forcing is None else transform(self.forcing.curl(grid), grid)
-        cache: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor | None]] = {}
+        to_slope = torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky))
+        divergence = -1j * torch.stack(torch.broadcast_tensors(kx, ky))
+        force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
+        symbols = Symbols(to_velocity, to_slope, divergence, *force)
+        gradient = None if self.scalar is None else self.scalar.gradient
 
-        def symbols(like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-            key = (like.dtype, like.device)
-            if key not in cache:
-                dtype, device = key
-                with torch.inference_mode(False):  # they may serve a training step later
-                    cast = (to_velocity.to(device, dtype), to_slope.to(device, dtype))
-                    cache[key] = (*cast, None if force is None else force.to(device, dtype))
-            return cache[key]
-
-        def nonlinear(t: Tensor, omega_hat: Tensor) -> Tensor:
-            velocity_symbol, slope_symbol, force_hat = symbols(omega_hat)
-            u, v = torch.fft.irfftn(velocity_symbol * omega_hat, s=grid.points, dim=grid.space).unbind(1)
-            products = torch.fft.rfftn(torch.stack([u * v, (v - u) * (v + u)], dim=1), dim=grid.space)
-            slope = (slope_symbol * products).sum(1, keepdim=True)
-            return slope if force_hat is None else slope + force_hat
+        def nonlinear(t: Tensor, y: Tensor) -> Tensor:
+            velocity_symbol, slope_symbol, divergence_symbol, *force_hat = symbols(y)
+            velocity_hat = velocity_symbol * y[:, :1]
+            carried = velocity_hat if gradient is None else torch.cat([velocity_hat, y[:, 1:]], dim=1)
+            products = modes.coefficients(_products(modes.values(carried)))
+            slope = _sum_of_two(products[:, :2], slope_symbol)
+            if force_hat:
+                slope = slope + force_hat[0]
+            if gradient is None:
+                return slope
+            scalar_slope = _sum_of_two(products[:, 2:], divergence_symbol) - gradient * velocity_hat[:, 1:]
+            return torch.cat([slope, scalar_slope], dim=1)
 
         return nonlinear
+
+    def speed(self, u: Float[Tensor, "batch channel x y"], grid: Grid) -> Float[Tensor, "batch axis x y"]:
+        """|u|, |v|."""
+        return velocity_from_vorticity(u[:, :1], grid).abs()
+
+
+def _products(fields: Tensor) -> Tensor:
+    """(u v, v² - u²) of (u, v), then u c and v c of a scalar; the fields may be overwritten."""
+    u, v, *scalar = fields.unbind(1)
+    if is_differentiated(fields):
+        return torch.stack([u * v, (v - u) * (v + u), *(w * c for c in scalar for w in (u, v))], dim=1)
+    made = fields.new_empty(len(fields), 2 + 2 * len(scalar), *u.shape[1:])
+    torch.mul(u, v, out=made[:, 0])
+    for c in scalar:
+        torch.mul(u, c, out=made[:, 2])
+        torch.mul(v, c, out=made[:, 3])
+    difference = torch.sub(v, u, out=made[:, 1])
+    difference.mul_(v.add_(u))
+    return made
+
+
+def _sum_of_two(products: Tensor, symbol: Tensor) -> Tensor:
+    """symbol_0 p_0 + symbol_1 p_1, with a channel axis of 1."""
+    return (products[:, :1] * symbol[:1]).addcmul_(products[:, 1:], symbol[1:])

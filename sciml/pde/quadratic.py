@@ -1,34 +1,40 @@
-"""The dealiased quadratic flux -a d/dx (u²/2) of the 1-D equations."""
+"""Quadratic transport: the flux of scalar conservation laws, and the advection of a velocity by itself."""
 
 import torch
 from torch import Tensor
 
-from sciml.grids import Grid, dealias_mask, wavenumbers
+from sciml.grids import Modes
 from sciml.pde.base import Nonlinearity
-from sciml.pde.parameters import Parameter, per_mode
+from sciml.pde.parameters import Parameter, as_channel, dot, per_mode
+from sciml.pde.symbols import Symbols
 
 
-def quadratic_flux(grid: Grid, strength: Parameter = 1.0) -> Nonlinearity:
-    """N(u_hat) = -strength i k FFT(u²) / 2, with the 2/3 rule on state and product, [field/time].
+def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
+    """N(y) = -strength (i k_x + i k_y + ...) (u²)_k / 2: equal fluxes along all axes, [field/time]."""
+    ndim = modes.grid.ndim
+    k = dot(1.0, modes.wavenumbers(odd=True))
+    symbols = Symbols(as_channel(-0.5j * k * per_mode(strength, ndim), ndim))
 
-    Source: Orszag (1971), J. Atmos. Sci. 28, 1074 (2/3 rule).
-    """
-    kept = int(dealias_mask(grid).sum())
-    points = grid.points[0]
-    symbol = -0.5j * wavenumbers(grid, odd=True)[0][:kept] * per_mode(strength, 1)
-
-    def nonlinear(t: Tensor, u_hat: Tensor) -> Tensor:
-        # The kept modes are a leading slice; irfft fills the rest with zeros.
-        u = torch.fft.irfft(u_hat[..., :kept], n=points)
-        flux = torch.fft.rfft(u * u)[..., :kept] * symbol.to(device=u_hat.device, dtype=u_hat.dtype)
-        return torch.nn.functional.pad(flux, (0, u_hat.shape[-1] - kept))
+    def nonlinear(t: Tensor, y: Tensor) -> Tensor:
+        u = modes.values(y)
+        return modes.coefficients(u * u) * symbols(y)[0]
 
     return nonlinear
 
 
-def check_line(equation: str, grid: Grid) -> None:
-    """Raise unless the grid has one axis."""
-    if grid.ndim != 1:
-        raise ValueError(
-            f"{equation} is posed on one spatial axis, got a grid with {grid.ndim}. Give Grid((n,), (L,))."
-        )
+def slopes(y: Tensor, ks: Tensor) -> Tensor:
+    """Coefficients of all first derivatives, (batch, channel * axis, *mode), of `ks` = i k, (axis, *mode)."""
+    return (y[:, :, None] * ks).flatten(1, 2)
+
+
+def self_advection(modes: Modes) -> Nonlinearity:
+    """N(y) = -(u . grad) u of a velocity with one channel per axis, [velocity/time]."""
+    ndim = modes.grid.ndim
+    symbols = Symbols(1j * torch.stack(torch.broadcast_tensors(*modes.wavenumbers(odd=True))))
+
+    def nonlinear(t: Tensor, y: Tensor) -> Tensor:
+        values = modes.values(torch.cat([y, slopes(y, symbols(y)[0])], 1))
+        u, gradient = values[:, None, :ndim], values[:, ndim:].unflatten(1, (ndim, ndim))
+        return modes.coefficients(-(u * gradient).sum(2))
+
+    return nonlinear

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from sciml.data import simulate
+from sciml.data import formats, simulate
 from sciml.grids import Grid
 from sciml.pde import KuramotoSivashinsky, TruncatedFourier
 
@@ -55,8 +55,7 @@ def crash_at(point: int) -> None:
 
         return wrapped
 
-    assembly = sys.modules["sciml.data.simulate"]
-    for owner, names in ((os, ("fsync", "replace", "unlink", "rmdir")), (assembly, ("create", "seal"))):
+    for owner, names in ((os, ("fsync", "replace", "unlink", "rmdir")), (formats, ("create", "create_zarr", "seal"))):
         for name in names:
             setattr(owner, name, deadly(getattr(owner, name)))
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import torch
 from torch import Tensor
 
@@ -44,3 +45,10 @@ def file(path: Path, trajectories: int = 5, frames: int = 12, **shape) -> Path:
     with NetCDFSink(path, metadata(trajectories, **shape)) as sink:
         sink.write(values(trajectories, frames, **shape))
         return sink.close()
+
+
+def stored(file: h5py.File, name: str) -> h5py.Dataset:
+    """A variable of an open file."""
+    found = file[name]
+    assert isinstance(found, h5py.Dataset)
+    return found

@@ -13,7 +13,6 @@ import xarray
 
 from sciml.core import FileContentError, MissingExtraError
 from sciml.data import NetCDFSink, Trajectories, XarraySink, content_digest, verify
-from sciml.data.layout import stored
 from tests.data import samples
 
 
@@ -27,8 +26,8 @@ def test_xarray_and_h5py_read_our_files(tmp_path):
         assert np.allclose(dataset.time, 3 + 0.25 * np.arange(12)) and dataset.trajectory.values[0] == 10
         assert np.allclose(dataset.y, 0.5 * np.arange(6)) and dataset.viscosity.dims == ("trajectory",)
     with h5py.File(path) as file:
-        assert np.array_equal(stored(file, "u")[...], want[:, :, 0])
-        assert stored(file, "u").dtype == np.float32
+        assert np.array_equal(samples.stored(file, "u")[...], want[:, :, 0])
+        assert samples.stored(file, "u").dtype == np.float32
 
 
 def test_ncdump_reads_our_files(tmp_path):
@@ -45,7 +44,7 @@ def test_ncdump_reads_our_files(tmp_path):
 def test_chunks_hold_whole_frames_of_one_trajectory(tmp_path):
     path = samples.file(tmp_path / "a.nc", trajectories=2, frames=40, points=(64, 64), channels=1)
     with h5py.File(path) as file:
-        assert stored(file, "u").chunks == (1, 4, 64, 64)
+        assert samples.stored(file, "u").chunks == (1, 4, 64, 64)
 
 
 def test_content_digest_sees_content_and_nothing_else(tmp_path):
@@ -143,7 +142,7 @@ def test_damage_inside_is_named(tmp_path):
         sink.close()
     data = Trajectories.open(path)
     with h5py.File(path, "a") as file:  # a compressed copy of a field, whose bytes are then destroyed
-        values = stored(file, "u")[...]
+        values = samples.stored(file, "u")[...]
         del file["u"]
         variable = file.create_dataset("u", data=values, chunks=(1, 4, 8), compression="gzip")
         place = variable.id.get_chunk_info(0)

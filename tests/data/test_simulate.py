@@ -47,7 +47,7 @@ def test_frames_are_those_of_evolve(tmp_path):
     assert torch.allclose(data.read(range(5), 0, 4), resample(want, GRID, (24,)), rtol=0, atol=1e-12)
     assert data.ids.tolist() == [7, 8, 9, 10, 11] and torch.allclose(data.times, ts)
     assert torch.equal(data.parameters["viscosity"], viscosity) and data.grid == Grid((24,), (22.0,))
-    assert data.provenance["equation"] == '{"type": "KuramotoSivashinsky", "viscosity": 1.0}'
+    assert str(data.provenance["equation"]).startswith('{"type": "KuramotoSivashinsky", "viscosity": 1.0')
     assert data.provenance["method"] == '{"type": "ETD2RK"}' and data.provenance["solver_dt"] == 0.25
     verify(tmp_path / "a.nc")
     assert os.listdir(tmp_path) == ["a.nc"]

@@ -11,6 +11,7 @@ from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.dopri5 import Dopri5
 from sciml.integrate.methods.dopri8 import Dopri8
 from sciml.integrate.methods.etd import ETD1, ETD2RK, ETD3RK, ETDRK4
+from sciml.integrate.methods.etd_pairs import ETD32, ETD43
 from sciml.integrate.methods.euler_maruyama import EulerHeun, EulerMaruyama
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK
 from sciml.integrate.methods.fully_implicit import AbstractFullyImplicit
@@ -93,6 +94,8 @@ __all__ = [
     "ETD1",
     "ETD2RK",
     "ETD3RK",
+    "ETD32",
+    "ETD43",
     "ETDRK4",
     "RK4",
     "SSPRK3",

@@ -17,22 +17,27 @@ from sciml.integrate.methods.exponential_rk import AbstractExponentialRK, Expone
 from sciml.integrate.phi import phi
 
 
-def _first(z: Tensor) -> Tensor:
+def first(z: Tensor) -> Tensor:
     """Weight of N at t0 in the third- and fourth-order formulas; 1/6 at z = 0."""
     return phi(1, z) - 3 * phi(2, z) + 4 * phi(3, z)
 
 
-def _last(z: Tensor) -> Tensor:
+def last(z: Tensor) -> Tensor:
     """Weight of N at t1 in the third- and fourth-order formulas; 1/6 at z = 0."""
     return 4 * phi(3, z) - phi(2, z)
 
 
-def _middle(z: Tensor) -> Tensor:
+def middle(z: Tensor) -> Tensor:
     """Weight of N at the midpoint in the third-order formula; 2/3 at z = 0."""
     return 4 * phi(2, z) - 8 * phi(3, z)
 
 
-def _half(z: Tensor) -> Tensor:
+def half_middle(z: Tensor) -> Tensor:
+    """Weight of N at either midpoint stage in the fourth-order formulas; 1/3 at z = 0."""
+    return middle(z) / 2
+
+
+def half(z: Tensor) -> Tensor:
     """Weight of N at t0 that carries a frozen N to the midpoint; 1/2 at z = 0."""
     return phi(1, z / 2) / 2
 
@@ -46,19 +51,19 @@ _ETD2RK = ExponentialTableau(
 )
 _ETD3RK = ExponentialTableau(
     c=(0.0, 0.5, 1.0),
-    a=({0: _half}, {0: lambda z: -phi(1, z), 1: lambda z: 2 * phi(1, z)}),
-    b={0: _first, 1: _middle, 2: _last},
+    a=({0: half}, {0: lambda z: -phi(1, z), 1: lambda z: 2 * phi(1, z)}),
+    b={0: first, 1: middle, 2: last},
     order=3,
 )
 _ETDRK4 = ExponentialTableau(
     c=(0.0, 0.5, 0.5, 1.0),
     a=(
-        {0: _half},
-        {1: _half},
+        {0: half},
+        {1: half},
         # exp(z/2) times the first stage, written as weights of N at t0: (exp(z/2) - 1) phi_1(z/2) / 2.
-        {0: lambda z: _half(z) * (phi(0, z / 2) - 1), 2: lambda z: phi(1, z / 2)},
+        {0: lambda z: half(z) * (phi(0, z / 2) - 1), 2: lambda z: phi(1, z / 2)},
     ),
-    b={0: _first, 1: lambda z: _middle(z) / 2, 2: lambda z: _middle(z) / 2, 3: _last},
+    b={0: first, 1: half_middle, 2: half_middle, 3: last},
     order=4,
 )
 

@@ -4,9 +4,11 @@
     y1  = exp(h L) y     + h sum_i b_i(h L)  N(t + c_i h, Y_i)
 
 The weights are combinations of phi functions. They are computed once per step size in double precision, with the
-imaginary part of L kept, multiplied by h and cast to the state.
+imaginary part of L kept, multiplied by h and cast to the state. A pair has a second result with other weights b, whose
+difference from the first estimates the error; it may use N(t1, y1), with which the next step begins.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -21,7 +23,8 @@ from sciml.integrate.terms import AbstractTerm, SemiLinear
 
 Weight = Callable[[Tensor], Tensor]
 """A function of z = h L."""
-_KEPT_TABLES = 16
+_FEWEST_TABLES, _MOST_TABLES, _TABLE_MEMORY = 4, 64, 2**28
+"""How many tables a term keeps: as many as 256 MiB hold, within bounds."""
 
 
 @final
@@ -33,10 +36,13 @@ class ExponentialTableau:
         c: nodes, c[0] = 0.
         a: row i holds the weights of stage i + 1 as {j: a_ij}.
         b: weights of the result as {i: b_i}.
-        order: classical order, whose conditions up to 3 are checked here at z = 0.
+        order: classical order, whose conditions up to 4 are checked here at z = 0.
+        error: weights of the result less those of the embedded one, as {i: b_i}; i = len(c) stands for N(t1, y1).
+        embedded_order: order of the embedded result, checked likewise.
 
     Raises:
-        ValueError: unless sum_j a_ij(z) = c_i phi_1(c_i z), sum_i b_i(z) = phi_1(z), and the order conditions hold.
+        ValueError: unless sum_j a_ij(z) = c_i phi_1(c_i z), both results integrate polynomials N(t) up to the degree
+            of their order (at most 2) for every z, and the order conditions hold.
 
     Source: Hochbruck & Ostermann (2010), Acta Numerica 19, eq. (2.35)-(2.36) and table 2.1.
     """
@@ -45,29 +51,91 @@ class ExponentialTableau:
     a: tuple[dict[int, Weight], ...]
     b: dict[int, Weight]
     order: int
+    error: dict[int, Weight] | None = None
+    embedded_order: int = 0
 
     def __post_init__(self) -> None:
         z = torch.tensor([0.0, -0.7, -30.0, 2.0j, -3.0 + 40.0j], dtype=torch.complex128)
         for row, c in zip(self.a, self.c[1:], strict=True):
             self._check(_total(row, z), c * phi(1, c * z), f"row sum of the stage at c={c}")
-        self._check(_total(self.b, z), phi(1, z), "sum of b")
+        self._check_result("b", self.b, self.c, self.a, self.order)
+        if self.error is not None:
+            # The stage at the end, Y = y1, is one more row of the tableau.
+            c, a = (*self.c, 1.0), (*self.a, self.b)
+            self._check_result("embedded b", _difference(self.b, self.error), c, a, self.embedded_order)
+
+    @property
+    def reuses_last(self) -> bool:
+        """Whether the error estimate needs N(t1, y1)."""
+        return self.error is not None and len(self.c) in self.error
+
+    @property
+    def imaginary_limit(self) -> float:
+        """The largest y up to which |R(i y)| <= 1.01 for dy/dt = i y with L = 0: what transport allows, [1].
+
+        R is the stability polynomial 1 + i y b (1 - i y a)^-1 1. The percent is for methods of order 1 and 2, which
+        multiply all oscillations.
+        """
+        weights, rows = self._at_zero(self.b, self.c, self.a)
+        one = torch.ones(len(self.c), dtype=torch.complex128)
+        identity = torch.eye(len(self.c), dtype=torch.complex128)
+        for tenth in range(1, 1000):
+            y = 0.01j * tenth
+            growth = 1 + y * (weights.to(one) @ torch.linalg.solve(identity - y * rows.to(one), one))
+            if float(growth.abs()) > 1.01:
+                return 0.01 * (tenth - 1)
+        return math.inf
+
+    @staticmethod
+    def _at_zero(b: dict[int, Weight], c: tuple[float, ...], a: tuple[dict[int, Weight], ...]) -> tuple[Tensor, Tensor]:
+        """The weights at z = 0 as a vector b and a matrix a."""
+        weights, rows = torch.zeros(len(c), dtype=torch.float64), torch.zeros(len(c), len(c), dtype=torch.float64)
         zero = torch.zeros((), dtype=torch.float64)
-        b = {i: float(weight(zero)) for i, weight in self.b.items()}
-        a = {(i + 1, j): float(w(zero)) for i, row in enumerate(self.a) for j, w in row.items()}
+        for i, weight in b.items():
+            weights[i] = weight(zero)
+        for i, row in enumerate(a):
+            for j, weight in row.items():
+                rows[i + 1, j] = weight(zero)
+        return weights, rows
+
+    def _check_result(
+        self, name: str, b: dict[int, Weight], c: tuple[float, ...], a: tuple[dict[int, Weight], ...], order: int
+    ) -> None:
+        """Raise unless the weights of a result have their order."""
+        z = torch.tensor([0.0, -0.7, -30.0, 2.0j, -3.0 + 40.0j], dtype=torch.complex128)
+        for power in range(min(order, 3)):
+            moment = sum((c[i] ** power * weight(z) for i, weight in b.items()), torch.zeros_like(z))
+            what = f"sum of {name}" + (f" c^{power}" if power else "")
+            self._check(moment, math.factorial(power) * phi(power + 1, z), what)
+        nodes = torch.tensor(c, dtype=torch.float64)
+        weights, rows = self._at_zero(b, c, a)
         conditions = [
-            (2, "sum b c = 1/2", sum(b[i] * self.c[i] for i in b), 1 / 2),
-            (3, "sum b c^2 = 1/3", sum(b[i] * self.c[i] ** 2 for i in b), 1 / 3),
-            (3, "sum b a c = 1/6", sum(b.get(i, 0.0) * w * self.c[j] for (i, j), w in a.items()), 1 / 6),
+            (2, "c = 1/2", nodes, 1 / 2),
+            (3, "c^2 = 1/3", nodes**2, 1 / 3),
+            (3, "a c = 1/6", rows @ nodes, 1 / 6),
+            (4, "c^3 = 1/4", nodes**3, 1 / 4),
+            (4, "c a c = 1/8", nodes * (rows @ nodes), 1 / 8),
+            (4, "a c^2 = 1/12", rows @ nodes**2, 1 / 12),
+            (4, "a a c = 1/24", rows @ rows @ nodes, 1 / 24),
         ]
-        for order, text, have, want in conditions:
-            if order <= self.order:
-                self._check(torch.tensor(have), torch.tensor(want), text)
+        for needed, text, vector, want in conditions:
+            if needed <= order:
+                self._check(weights @ vector, torch.tensor(want, dtype=torch.float64), f"sum {name} {text}")
 
     @staticmethod
     def _check(have: Tensor, want: Tensor, what: str) -> None:
         wide = torch.complex128
         if not torch.allclose(have.to(wide), want.to(wide), rtol=1e-7, atol=1e-7):
             raise ValueError(f"exponential tableau: {what} must be {want.tolist()}, got {have.tolist()}.")
+
+
+def _difference(b: dict[int, Weight], error: dict[int, Weight]) -> dict[int, Weight]:
+    """The weights b - error."""
+
+    def less(i: int) -> Weight:
+        return lambda z: sum((sign * row[i](z) for sign, row in ((1, b), (-1, error)) if i in row), torch.zeros_like(z))
+
+    return {i: less(i) for i in {*b, *error}}
 
 
 def _total(row: dict[int, Weight], z: Tensor) -> Tensor:
@@ -85,17 +153,29 @@ class _Table:
     exponentials: tuple[Tensor, ...]
     a: tuple[dict[int, Tensor], ...]
     b: dict[int, Tensor]
+    error: dict[int, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, [byte]."""
+        weights = [w for row in (*self.a, self.b, self.error) for w in row.values()]
+        return sum(w.nbytes for w in (*self.exponentials, *weights))
 
 
 class AbstractExponentialRK(AbstractMethod):
-    """An explicit exponential Runge-Kutta method. A final subclass gives its tableau, order and number of stages."""
+    """An explicit exponential Runge-Kutta method. A final subclass gives its tableau, order and number of stages.
+
+    Its carry is where tables are kept; for pairs that need N(t1, y1) a tuple of that and N(t0, y0).
+    """
 
     tableau: ClassVar[ExponentialTableau]
 
     def init(self, term: AbstractTerm, t0: Time, y0: State) -> Any:
         """Check the term and find the tables; see `AbstractMethod.init`."""
         check_semilinear(type(self).__name__, term, y0)
-        return start_tables(term)  # type: ignore[arg-type]
+        assert isinstance(term, SemiLinear) and isinstance(y0, Tensor)
+        tables = start_tables(term)
+        return (tables, _evaluate(term, t0, y0)) if self.tableau.reuses_last else tables
 
     def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
         """One step; see `AbstractMethod.step`."""
@@ -150,15 +230,24 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     counted = isinstance(term.linear, Tensor) and not term.linear.is_inference()
     version = term.linear._version if counted else 0  # type: ignore[union-attr]
     key = (id(tableau), dt, y.dtype, y.device, version)
-    if key not in tables:
-        while len(tables) >= _KEPT_TABLES:
-            del tables[next(iter(tables))]
-        # Kept tables may serve a training step after an evaluation in inference mode.
-        with torch.inference_mode(False):
-            linear = term.linear
-            kept = linear.clone() if isinstance(linear, Tensor) and linear.is_inference() else linear
-            tables[key] = _build(tableau, kept, dt, y)
-    return tables[key]
+    if key in tables:
+        tables[key] = tables.pop(key)  # the one used last goes last
+        return tables[key]
+    # Kept tables may serve a training step after an evaluation in inference mode.
+    with torch.inference_mode(False):
+        linear = term.linear
+        kept = linear.clone() if isinstance(linear, Tensor) and linear.is_inference() else linear
+        table = _build(tableau, kept, dt, y)
+    _make_room(tables, table.nbytes)
+    tables[key] = table
+    return table
+
+
+def _make_room(tables: dict[Any, Any], nbytes: int) -> None:
+    """Forget what was not used for longest."""
+    most = max(_FEWEST_TABLES, min(_MOST_TABLES, _TABLE_MEMORY // max(nbytes, 1)))
+    while len(tables) >= most:
+        del tables[next(iter(tables))]
 
 
 def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Time, y: Tensor) -> _Table:
@@ -169,39 +258,57 @@ def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Ti
         linear = torch.tensor(linear, dtype=torch.complex128 if isinstance(linear, complex) else torch.float64)
     step = wide(dt) if isinstance(dt, Tensor) else dt
     z = (step * wide(linear)).to(y.device)
+    made: dict[Weight, Tensor] = {}
 
-    def ready(weight: Tensor) -> Tensor:
-        return weight.to(y.dtype)
+    def ready(weight: Weight) -> Tensor:
+        if weight not in made:  # stages share weights
+            made[weight] = (step * weight(z)).to(y.dtype)
+        return made[weight]
 
+    def rows(row: dict[int, Weight]) -> dict[int, Tensor]:
+        return {j: ready(weight) for j, weight in row.items()}
+
+    exponentials = {c: phi(0, c * z).to(y.dtype) for c in (*tableau.c[1:], 1.0)}
     return _Table(
-        exponentials=tuple(ready(phi(0, c * z)) for c in (*tableau.c[1:], 1.0)),
-        a=tuple({j: ready(step * w(z)) for j, w in row.items()} for row in tableau.a),
-        b={i: ready(step * w(z)) for i, w in tableau.b.items()},
+        exponentials=tuple(exponentials[c] for c in (*tableau.c[1:], 1.0)),
+        a=tuple(rows(row) for row in tableau.a),
+        b=rows(tableau.b),
+        error=rows(tableau.error or {}),
     )
 
 
-def exponential_step(
-    tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1: Time, y: Tensor, tables: dict[Any, Any]
-) -> Step:
-    """One step of an explicit exponential Runge-Kutta method."""
+def exponential_step(tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1: Time, y: Tensor, carry: Any) -> Step:
+    """One step of an explicit exponential Runge-Kutta method, or of a pair."""
     dt = t1 - t0
+    tables, first = carry if tableau.reuses_last else (carry, None)
     table = _table(tableau, term, dt, y, tables)
-    slopes = [_evaluate(term, t0, y)]
+    slopes = [_evaluate(term, t0, y) if first is None else first]
     moved: dict[float, Tensor] = {}  # exp(c h L) y, shared by stages of equal c
     for i, c in enumerate(tableau.c[1:]):
         if c not in moved:
             moved[c] = table.exponentials[i] * y
-        stage = _combine(moved[c], table.a[i], slopes)
-        slopes.append(_evaluate(term, t0 + c * dt, stage))
-    end = moved[1.0] if 1.0 in moved else table.exponentials[-1] * y
-    y1 = _combine(end, table.b, slopes)
-    return Step(y=y1, error=None, dense=None, carry=tables, status=None)
+        slopes.append(_evaluate(term, t0 + c * dt, _combine(moved[c], table.a[i], slopes)))
+    y1 = _combine(moved[1.0] if 1.0 in moved else table.exponentials[-1] * y, table.b, slopes)
+    if tableau.error is None:
+        return Step(y=y1, error=None, dense=None, carry=tables, status=None)
+    if tableau.reuses_last:
+        slopes.append(_evaluate(term, t1, y1))
+        carry = (tables, slopes[-1])
+    (i, weight), *rest = table.error.items()
+    return Step(y=y1, error=_combined(weight * slopes[i], rest, slopes), dense=None, carry=carry, status=None)
 
 
 def _combine(base: Tensor, weights: dict[int, Tensor], slopes: list[Tensor]) -> Tensor:
-    for j, weight in weights.items():
-        base = torch.addcmul(base, weight, slopes[j])
-    return base
+    """base + sum of weights times slopes, in new memory."""
+    (j, weight), *rest = weights.items()
+    return _combined(torch.addcmul(base, weight, slopes[j]), rest, slopes)
+
+
+def _combined(total: Tensor, weights: list[tuple[int, Tensor]], slopes: list[Tensor]) -> Tensor:
+    """More terms added to a total that nobody else holds: autograd keeps no sum, so that it may be overwritten."""
+    for j, weight in weights:
+        total.addcmul_(weight, slopes[j])
+    return total
 
 
 def _evaluate(term: SemiLinear, t: Time, y: Tensor) -> Tensor:

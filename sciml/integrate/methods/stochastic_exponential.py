@@ -21,8 +21,8 @@ from sciml.integrate.flat import Flat, first_leaf, real_dtype
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.methods.exponential_rk import check_semilinear
-from sciml.integrate.methods.stochastic import AbstractStochastic, Orders, check_sde, increment
-from sciml.integrate.noise import Ito
+from sciml.integrate.methods.stochastic import ALL, AbstractStochastic, Orders, check_sde, increment
+from sciml.integrate.noise import Ito, SharedNoise
 from sciml.integrate.phi import phi
 from sciml.integrate.terms import SDE, AbstractTerm, SemiLinear
 
@@ -56,6 +56,7 @@ class ExponentialEulerMaruyama(AbstractStochastic):
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
     senses = (Ito,)
+    structures = (*ALL, SharedNoise)
     strong = Orders(0.5, 0.5, 1.0)
     weak = Orders(1.0, 1.0, 1.0)
     linear: ClassVar[bool] = True

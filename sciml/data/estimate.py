@@ -1,0 +1,174 @@
+"""What a simulation will take, before it starts: disk and memory by counting, time by solving a few steps."""
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+
+from sciml.core.atomic import prepare_folder, sync
+from sciml.data.blocks import parts_folder, recorded_digest, records
+from sciml.data.compute import AbstractCompute, Serial
+from sciml.data.formats import AbstractFormat, format_of
+from sciml.data.recipe import Recipe, torch_threads
+from sciml.data.simulate import in_words, is_finished
+from sciml.integrate import Fixed, SaveAt, solve
+
+_PROBE_SECONDS = 0.5
+_PROBE_BYTES = 1 << 23
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is left to do, and what it will take.
+
+    Args:
+        blocks: how many there are.
+        finished: how many of them are there already.
+        workers: blocks solved at a time.
+        steps: integrator steps of each trajectory.
+        block_seconds: one block on one worker, [seconds].
+        seconds: until the data are complete, [seconds].
+        file_bytes: size of the result.
+        needed_bytes: most that the disk must hold beside what it holds.
+        free_bytes: what is free on it.
+        memory_bytes: most memory that one worker holds.
+    """
+
+    blocks: int
+    finished: int
+    workers: int
+    steps: int
+    block_seconds: float
+    seconds: float
+    file_bytes: int
+    needed_bytes: int
+    free_bytes: int
+    memory_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk holds it."""
+        return self.needed_bytes <= self.free_bytes
+
+    def __str__(self) -> str:
+        left, workers = self.blocks - self.finished, f"{self.workers} worker{'s' * (self.workers > 1)}"
+        return (
+            f"{left} of {self.blocks} blocks to solve on {workers}, {self.steps} steps each: about "
+            f"{_duration(self.seconds)}, {_duration(self.block_seconds)} per block. Result "
+            f"{in_words(self.file_bytes)}; disk {in_words(self.needed_bytes)} needed, {in_words(self.free_bytes)} "
+            f"free; memory {in_words(self.memory_bytes)} per worker."
+        )
+
+
+def estimate(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    *,
+    compute: AbstractCompute | None = None,
+    format: AbstractFormat | None = None,
+    overwrite: bool = False,
+) -> Estimate:
+    """Say what `produce` with the same arguments will take; solves the first steps of one block, for about a second.
+
+    The time is that of one block on an idle core. Workers that share memory bandwidth or a device take longer.
+
+    Args:
+        recipe, out, compute, format, overwrite: see `produce`.
+
+    Raises:
+        Exception: what `produce` raises before the first step, but for a disk that is too small (see `Estimate.fits`).
+    """
+    out, compute = Path(out).absolute(), compute or Serial()
+    format = format or format_of(out)
+    count = len(recipe.blocks)
+    if is_finished(out, recipe.digest, overwrite):
+        missing = []
+    else:
+        prepare_folder(out.parent)
+        begun = recorded_digest(parts_folder(out)) == recipe.digest
+        missing = list(range(records(parts_folder(out)) if begun else 0, count))
+    workers = max(1, min(compute.workers(), len(missing)))
+    size = recipe.stored_bytes(range(recipe.trajectories))
+    block, store = _block_seconds(recipe, out.parent) if missing else (0.0, 0.0)
+    return Estimate(
+        blocks=count,
+        finished=count - len(missing),
+        workers=workers,
+        steps=recipe.steps[-1],
+        block_seconds=block,
+        seconds=math.ceil(len(missing) / workers) * block + store + bool(missing) * compute.start_seconds,
+        file_bytes=size,
+        needed_bytes=format.bytes_needed(recipe, missing) if missing else 0,
+        free_bytes=shutil.disk_usage(out.parent).free,
+        memory_bytes=_memory(recipe),
+    )
+
+
+@torch.no_grad()
+def _block_seconds(recipe: Recipe, folder: Path) -> tuple[float, float]:
+    """Seconds to solve and store the first block, and to assemble and check the whole."""
+    rows = recipe.blocks[0]
+    with torch_threads(recipe.threads):
+        begin = time.perf_counter()
+        system = recipe.system(rows)
+        y0 = system.encode(recipe.initial_fields(rows))
+
+        def run(steps: int) -> None:
+            span = steps * recipe.dt
+            solve(system.term, recipe.method, y0, 0.0, span, control=Fixed(n=steps), save=SaveAt(t1=True), throw=False)
+
+        run(1)
+        start = time.perf_counter() - begin
+        step = _seconds_each(run, recipe.steps[-1])
+        frame = _seconds_each(lambda n: [recipe.as_stored(system.decode(y0)).cpu() for _ in range(n)], recipe.frames)
+    per_byte = _seconds_per_byte(folder)
+    solving = start + recipe.steps[-1] * step + recipe.frames * frame
+    stored = recipe.stored_bytes(rows) * per_byte
+    return solving + stored, 2 * recipe.stored_bytes(range(recipe.trajectories)) * per_byte
+
+
+def _seconds_each(run: Callable[[int], object], most: int) -> float:
+    """Seconds per repetition of `run(n)`, from enough repetitions to be timed."""
+    count = 1
+    while True:
+        begin = time.perf_counter()
+        run(count)
+        taken = time.perf_counter() - begin
+        if taken > _PROBE_SECONDS or count >= most:
+            return taken / count
+        count = min(most, max(2 * count, int(count * 0.7 * _PROBE_SECONDS / max(taken, 1e-6))))
+
+
+def _seconds_per_byte(folder: Path) -> float:
+    """Writing, flushing and checking, by a file that is removed again; 0 on a disk that has no room even for that."""
+    begin = time.perf_counter()
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, prefix=".sciml-probe-") as file:
+        file.write(os.urandom(_PROBE_BYTES))
+        file.flush()
+        sync(Path(file.name))
+    return (time.perf_counter() - begin) / _PROBE_BYTES
+
+
+def _memory(recipe: Recipe) -> int:
+    """Frames of a block twice (as they come, and stacked), and some twenty copies of its state in the method."""
+    rows = recipe.blocks[0]
+    state = len(rows) * len(recipe.equation.fields.names) * recipe.grid.size * 8
+    return 2 * recipe.stored_bytes(rows) + 20 * state
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

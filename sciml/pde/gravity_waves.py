@@ -1,0 +1,89 @@
+"""Gravity waves and geostrophic balance of a rotating layer: the eigenvectors of the linear shallow-water equations.
+
+Per wavenumber k, of length K, let a and b be the velocities along and across k (b to the left of a) and
+h = sqrt(g/H) eta. Then
+
+    h_t = -i c K a,    a_t = -i c K h + f b,    b_t = -f a,    c = sqrt(g H),    omega² = f² + c² K²
+
+With s = c K / omega and p = f / omega the orthonormal eigenvectors (h, a, b) are the geostrophic mode (p, 0, i s), at
+rest, and the waves (+-s, 1, -+i p) / sqrt(2), which turn as exp(-+i omega t).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from sciml.grids import Modes
+from sciml.pde.parameters import Parameter
+from sciml.pde.representation import AbstractRepresentation
+
+
+def _rows(parameter: Parameter) -> Tensor:
+    """(1 | batch, 1, 1), float64."""
+    return torch.as_tensor(parameter, dtype=torch.float64).cpu().reshape(-1, 1, 1)
+
+
+def apply(matrix: Tensor, y: Tensor) -> Tensor:
+    """The matrices (1 | batch, *mode, row, column) times the vectors (batch, column, *mode)."""
+    return torch.einsum("b...ij,bj...->bi...", matrix.expand(y.shape[0], *matrix.shape[1:]), y)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GravityWaves(AbstractRepresentation):
+    """Fields eta, u, v by the amplitudes of the geostrophic mode and of the waves of frequency omega and -omega.
+
+    Args:
+        gravity: g, [length/time²].
+        depth: H, [length].
+        rotation: f, [1/time].
+
+    Source: Vallis (2017), Atmospheric and Oceanic Fluid Dynamics, section 3.8 (Poincaré waves).
+    """
+
+    gravity: Parameter
+    depth: Parameter
+    rotation: Parameter
+    real: ClassVar[bool] = True
+
+    def encode(self, u: Float[Tensor, "batch channel x y"], modes: Modes) -> Complex[Tensor, "batch state kx ky"]:
+        """See `AbstractRepresentation.encode`."""
+        y, unit = modes.encode(u), self.unit().to(u)
+        return apply(self.matrix(modes).mH.to(y), torch.cat([y[:, :1] / unit, y[:, 1:]], 1))
+
+    def decode(self, y: Complex[Tensor, "batch state kx ky"], modes: Modes) -> Float[Tensor, "batch channel x y"]:
+        """See `AbstractRepresentation.decode`."""
+        fields, unit = apply(self.matrix(modes).to(y), y), self.unit().to(y.real)
+        return modes.decode(torch.cat([fields[:, :1] * unit, fields[:, 1:]], 1))
+
+    def unit(self) -> Tensor:
+        """sqrt(H/g), the height that counts as much as a unit of velocity, (1 | batch, 1, 1, 1), [time]."""
+        return torch.sqrt(_rows(self.depth) / _rows(self.gravity))[:, None]
+
+    def frequency(self, modes: Modes) -> Tensor:
+        """omega, (1 | batch, *mode), [1/time]."""
+        kx, ky = modes.wavenumbers(odd=True)
+        squared = _rows(self.rotation) ** 2 + _rows(self.gravity) * _rows(self.depth) * (kx**2 + ky**2)
+        # The root of 0 has no derivative; without rotation the mean is at rest.
+        return torch.where(squared > 0, torch.sqrt(torch.where(squared > 0, squared, 1.0)), 0.0)
+
+    def matrix(self, modes: Modes) -> Tensor:
+        """The unitary matrix from the amplitudes to sqrt(g/H) eta, u, v, (1 | batch, *mode, 3, 3)."""
+        kx, ky = torch.broadcast_tensors(*modes.wavenumbers(odd=True))
+        length = torch.sqrt(kx**2 + ky**2)
+        has_none = length == 0  # any direction will do for the mean
+        east = torch.where(has_none, 1.0, kx / torch.where(has_none, 1.0, length))
+        north = ky / torch.where(has_none, 1.0, length)
+        omega = self.frequency(modes)
+        divisor = torch.where(omega == 0, 1.0, omega)
+        s = torch.sqrt(_rows(self.gravity) * _rows(self.depth)) * length / divisor
+        p = torch.where(omega == 0, 1.0, _rows(self.rotation) / divisor)
+        half = math.sqrt(0.5)
+        one = torch.full_like(s, half)
+        columns = [(p, 0 * s, 1j * s), (half * s, one, -1j * half * p), (-half * s, one, 1j * half * p)]
+        turned = [(h + 0j, east * a - north * b, north * a + east * b) for h, a, b in columns]
+        return torch.stack([torch.stack(torch.broadcast_tensors(*column), -1) for column in turned], -1)
