@@ -1,0 +1,63 @@
+"""State-space models of series: structure, discretisation and execution as separate choices."""
+
+from sciml.ssm.bidirectional import Bidirectional
+from sciml.ssm.cells import Approximate, Cell, Refused, RefusedError, Supported, cells
+from sciml.ssm.constraints import Clipped, Exponential, Free, Softplus
+from sciml.ssm.discretise import ZOH, Bilinear, Discrete, GeneralizedBilinear, SimplifiedZOH
+from sciml.ssm.executions import Chunked, Convolution, Recurrent, Scan
+from sciml.ssm.frequencies import s4d_inv, s4d_legs, s4d_lin, s4d_quad, s4d_real
+from sciml.ssm.layer import AbstractLayer
+from sciml.ssm.layers.lru import lru
+from sciml.ssm.layers.s4d import s4d
+from sciml.ssm.layers.s5 import s5
+from sciml.ssm.layers.selective import Selective, SelectiveState
+from sciml.ssm.matrices import Companion, Dense, Diagonal, DiagonalPlusLowRank
+from sciml.ssm.mixing import Gated, Plain, SelfGated
+from sciml.ssm.parameter_groups import parameter_groups
+from sciml.ssm.residual import DeepSSM, Residual
+from sciml.ssm.system import StateSpace
+
+__all__ = [
+    "AbstractLayer",
+    "Approximate",
+    "Bidirectional",
+    "Bilinear",
+    "Cell",
+    "Chunked",
+    "Clipped",
+    "Companion",
+    "Convolution",
+    "DeepSSM",
+    "Dense",
+    "Diagonal",
+    "DiagonalPlusLowRank",
+    "Discrete",
+    "Exponential",
+    "Free",
+    "Gated",
+    "GeneralizedBilinear",
+    "Plain",
+    "Recurrent",
+    "Refused",
+    "RefusedError",
+    "Residual",
+    "Scan",
+    "Selective",
+    "SelectiveState",
+    "SelfGated",
+    "SimplifiedZOH",
+    "Softplus",
+    "StateSpace",
+    "Supported",
+    "ZOH",
+    "cells",
+    "lru",
+    "parameter_groups",
+    "s4d",
+    "s4d_inv",
+    "s4d_legs",
+    "s4d_lin",
+    "s4d_quad",
+    "s4d_real",
+    "s5",
+]
