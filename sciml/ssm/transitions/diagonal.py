@@ -84,8 +84,8 @@ class DiagonalTransition(AbstractTransition):
         return last + self._power(time).squeeze(-2) * x0
 
     def convolve(self, forcing: Tensor, x0: Tensor) -> Tensor:
-        """All states by Fourier transforms, for systems with so many inputs that kernels would be larger than
-        states.""" time = forcing.shape[1]
+        """All states by Fourier transforms: for many inputs, whose kernels would be larger than states."""
+        time = forcing.shape[1]
         ahead = torch.arange(time, device=forcing.device).unsqueeze(-1)
         powers = self._power(ahead)
         n = 2 * time
