@@ -1,6 +1,6 @@
-"""Selective state-space layer: the input chooses step, B and C of a real diagonal system."""
+"""Selective state-space layer: the input chooses step, B and C of a diagonal system."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, final
 
 import torch
@@ -12,8 +12,9 @@ from sciml.ssm.cells import Cell
 from sciml.ssm.checks import check_entry, check_intervals, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, SimplifiedZOH
 from sciml.ssm.executions import AbstractExecution, Recurrent, Scan
+from sciml.ssm.frequencies import s4d_real
 from sciml.ssm.layer import AbstractLayer, Interval
-from sciml.ssm.layers.starts import log_uniform
+from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.layers.token_convolution import TokenConvolution
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.ports import Ports
@@ -46,7 +47,9 @@ class Selective(AbstractLayer):
 
     Args:
         channels: inputs and outputs.
-        state: real states per inner channel.
+        state: real size of each system: where the spectrum has conjugate pairs, half of it.
+        spectrum: where a starts, a function of state: `s4d_real` as published by default; complex ones keep the order
+            of what was chosen, where the real one only fades.
         expand: inner channels per channel.
         width: of the token convolution.
         rank: of the chosen step; a sixteenth of the channels by default.
@@ -65,6 +68,7 @@ class Selective(AbstractLayer):
         channels: int,
         state: int = 16,
         *,
+        spectrum: Callable[[int], Tensor] = s4d_real,
         expand: int = 2,
         width: int = 4,
         rank: int | None = None,
@@ -84,7 +88,7 @@ class Selective(AbstractLayer):
         self.convolution = TokenConvolution(inner, width)
         self.choose = nn.Linear(inner, rank + 2 * state, bias=False)
         self.widen = nn.Linear(rank, inner)
-        self.matrix = Diagonal(-torch.arange(1.0, state + 1).to(self.enter.weight).expand(inner, -1))
+        self.matrix = Diagonal(as_default(spectrum(state)).expand(inner, -1))
         self.skip = nn.Parameter(torch.ones(inner))
         self.leave = nn.Linear(inner, channels, bias=False)
         steps = log_uniform(inner, low=shortest, high=longest).clamp(min=1e-4)
@@ -128,7 +132,7 @@ class Selective(AbstractLayer):
             state = self.initial_state(len(u))
         else:
             check_state(state.window, (len(u), self.convolution.width - 1, self.inner), dtype)
-            check_state(state.memory, (len(u), self.inner, self.state), dtype)
+            check_state(state.memory, (len(u), self.inner, self.matrix.state), self._memory_dtype)
         interval = intervals(dt, u)
         v, gate = self.enter(u).chunk(2, dim=-1)
         v, window = self.convolution(v, state.window, interval)
@@ -154,9 +158,8 @@ class Selective(AbstractLayer):
 
     def initial_state(self, batch: int) -> SelectiveState:
         """Zeros."""
-        return SelectiveState(
-            self.convolution.initial_window(batch), self.skip.new_zeros(batch, self.inner, self.state)
-        )
+        memory = self.skip.new_zeros(batch, self.inner, self.matrix.state, dtype=self._memory_dtype)
+        return SelectiveState(self.convolution.initial_window(batch), memory)
 
     def slow_parameters(self) -> Iterator[nn.Parameter]:
         """A, D and the bias of the step."""
@@ -164,9 +167,15 @@ class Selective(AbstractLayer):
         yield self.skip
         yield self.widen.bias
 
+    @property
+    def _memory_dtype(self) -> torch.dtype:
+        return torch.promote_types(self.skip.dtype, torch.complex64) if self.matrix.is_complex else self.skip.dtype
+
     def _chosen(self, v: Tensor, interval: Tensor) -> Running:
         """The system that the entries choose."""
         s, b, c = self.choose(v).split([self.rank, self.state, self.state], dim=-1)
+        if self.matrix.is_complex:
+            b, c = (torch.view_as_complex(value.unflatten(-1, (-1, 2)).contiguous()) for value in (b, c))
         scale = nn.functional.softplus(self.widen(s)).unsqueeze(-1)
         ports = Ports(b[:, :, None, :, None], c[:, :, None, None, :])
         return Running(self.matrix, self.discretisation, Steps(interval, scale), ports)
