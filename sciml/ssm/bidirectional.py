@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sciml.ssm.executions import AbstractExecution
-from sciml.ssm.layer import AbstractLayer, Interval, State
+from sciml.ssm.intervals import Interval
+from sciml.ssm.layer import AbstractLayer, State
 
 
 @final

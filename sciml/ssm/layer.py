@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sciml.ssm.executions import AbstractExecution
+from sciml.ssm.intervals import Interval
 
-Interval = Tensor | float | None
-"""Time since the entry before: (batch, time), one number for all, or None for 1."""
 State = Any
 """A tensor or a tree of tensors whose first axis is the batch."""
 

@@ -4,6 +4,7 @@ A module holds `systems` matrices of one structure, one for each independent sys
 """
 
 import abc
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_shape
 from sciml.ssm.constraints import AbstractConstraint, Exponential
-from sciml.ssm.discretise import AbstractDiscretisation, AbstractRational
+from sciml.ssm.discretise import AbstractDiscretisation, AbstractRational, Discrete
 from sciml.ssm.pairs import restored, stored
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import AbstractTransition
@@ -189,8 +190,10 @@ class Companion(AbstractMatrix):
         return self.a / self.a.abs().sum(-1, keepdim=True) if self.normalise else self.a
 
     def transition(self, rule: AbstractDiscretisation, steps: Steps) -> AbstractTransition:
-        """That of the dense matrix."""
-        return DenseTransition.of(self.full(), rule, steps)
+        """That of the dense matrix; one step of the map keeps its structure for the kernel."""
+        dense = DenseTransition.of(self.full(), rule, steps)
+        itself = isinstance(rule, Discrete) and steps.fixed and float(steps.interval) == 1
+        return replace(dense, last_column=self.values()) if itself else dense
 
     def full(self) -> Tensor:
         """Ones below the diagonal, a in the last column."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
 from sciml.ssm.executions import AbstractExecution
-from sciml.ssm.layer import AbstractLayer, Interval, State
+from sciml.ssm.intervals import Interval
+from sciml.ssm.layer import AbstractLayer, State
 
 
 @final

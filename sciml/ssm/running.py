@@ -49,6 +49,10 @@ class Running:
             kept = self._kept["kernel"] = self.transition.kernel(self.ports.b, self.ports.c, length)
         return kept[..., :length]
 
+    def with_ports(self, ports: Ports) -> "Running":
+        """The same steps with other B and C."""
+        return Running(self.matrix, self.rule, self.steps, ports, {"transition": self.transition})
+
     def narrow(self, start: int, stop: int) -> "Running":
         """A piece of the series."""
         if self.steps.fixed and not self.ports.selective:

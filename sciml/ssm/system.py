@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.core.checks import check_positive, check_shape, check_whole
+from sciml.core.checks import check_shape, check_whole
 from sciml.ssm.cells import Cell, default_execution
-from sciml.ssm.checks import check_entry, check_intervals, check_series, check_state
+from sciml.ssm.checks import check_entry, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, Discrete
 from sciml.ssm.executions import AbstractExecution, Recurrent
-from sciml.ssm.layer import AbstractLayer, Interval
+from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.matrices import AbstractMatrix, Diagonal
 from sciml.ssm.normalise import AbstractNormalisation
 from sciml.ssm.pairs import restored, stored
@@ -39,7 +40,8 @@ class StateSpace(AbstractLayer):
         c: C to start from, (systems, out, state), likewise. Outputs are ordered by system, then by row of C.
         discretisation: the rule for one interval.
         step: learned steps to start from, (systems or 1, state or 1), [1]; they multiply the intervals. None is 1.
-        skip: D to start from, one number per channel where each has one output; None has none.
+        skip: D to start from, one number per output: of the one input of its system, or of its own channel. None has
+            none.
         normalisation: factors on B and C that depend on A.
         learn_b: whether B is a parameter; where C is, a diagonal system needs but one of them.
 
@@ -72,8 +74,8 @@ class StateSpace(AbstractLayer):
         self.log_step = None if step is None else nn.Parameter(_logarithm(step, matrix, discretisation))
         self.skip = None if skip is None else nn.Parameter(skip.clone())
         if skip is not None:
-            check_shape("skip", skip, (self.channels,), "one number per channel")
-            if self.outputs != self.inputs:
+            check_shape("skip", skip, (self.systems * self.outputs,), "one number per output")
+            if self.inputs not in (1, self.outputs):
                 raise ValueError(
                     f"`skip` must be None where systems have {self.inputs} inputs and {self.outputs} outputs. Add the "
                     "input behind the mixing of outputs instead."
@@ -129,10 +131,7 @@ class StateSpace(AbstractLayer):
             dt: time since then, (batch,) or one number; 1 by default, [time].
         """
         check_entry(u, self.channels, self.dtype)
-        if isinstance(dt, Tensor) and dt.ndim > 0:
-            check_intervals(dt, (len(u),), self.dtype)
-            dt = dt.unsqueeze(-1)
-        y, last = self._run(u.unsqueeze(1), dt, state, Recurrent(), want_state=True)
+        y, last = self._run(u.unsqueeze(1), of_one_entry(dt, u), state, Recurrent(), want_state=True)
         assert last is not None
         return y.squeeze(1), last
 
@@ -187,32 +186,16 @@ class StateSpace(AbstractLayer):
         check_series(u, self.channels, self.dtype)
         if state is not None:
             check_state(state, (len(u), self.systems, self.matrix.state), self._state_dtype)
-        system = self.running(intervals(dt, u))
+        system = self.running(as_intervals(dt, u))
         cell = Cell(type(self.matrix), self.discretisation, system.changing, execution or Recurrent(), selective=False)
         if execution is None:
             execution = default_execution(cell.matrix, cell.changing, cell.selective)
         else:
             cell.check()
-        outcome = execution.run(system, u.unflatten(-1, (self.systems, self.inputs)), state, want_state)
-        y = outcome.y.flatten(2)
-        return (y if self.skip is None else y + self.skip * u), outcome.state
-
-
-def intervals(dt: Interval, u: Tensor) -> Tensor:
-    """Intervals as (batch, time), or (1, 1) where one number serves all.
-
-    Raises:
-        ValueError: if they have another shape, or one is negative or not finite.
-        TypeError: if they have another dtype than u.
-    """
-    if isinstance(dt, Tensor) and dt.ndim > 0:
-        check_intervals(dt, tuple(u.shape[:2]), u.dtype)
-        return dt
-    if isinstance(dt, Tensor):
-        return dt.to(u.dtype).view(1, 1)
-    if dt is not None:
-        check_positive("dt", dt)
-    return torch.full((1, 1), 1.0 if dt is None else dt, dtype=u.dtype, device=u.device)
+        inputs = u.unflatten(-1, (self.systems, self.inputs))
+        outcome = execution.run(system, inputs, state, want_state)
+        y = outcome.y if self.skip is None else outcome.y + self.skip.view(self.systems, -1) * inputs
+        return y.flatten(2), outcome.state
 
 
 def _check_ports(matrix: AbstractMatrix, b: Tensor, c: Tensor) -> None:

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
 from sciml.ssm.cells import Cell
-from sciml.ssm.checks import check_entry, check_intervals, check_series, check_state
+from sciml.ssm.checks import check_entry, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, SimplifiedZOH
 from sciml.ssm.executions import AbstractExecution, Recurrent, Scan
 from sciml.ssm.frequencies import s4d_real
-from sciml.ssm.layer import AbstractLayer, Interval
+from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.layers.token_convolution import TokenConvolution
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.ports import Ports
 from sciml.ssm.running import Running
 from sciml.ssm.steps import Steps
-from sciml.ssm.system import intervals
 
 
 class SelectiveState(NamedTuple):
@@ -133,7 +133,7 @@ class Selective(AbstractLayer):
         else:
             check_state(state.window, (len(u), self.convolution.width - 1, self.inner), dtype)
             check_state(state.memory, (len(u), self.inner, self.matrix.state), self._memory_dtype)
-        interval = intervals(dt, u)
+        interval = as_intervals(dt, u)
         v, gate = self.enter(u).chunk(2, dim=-1)
         v, window = self.convolution(v, state.window, interval)
         v = nn.functional.silu(v)
@@ -150,10 +150,7 @@ class Selective(AbstractLayer):
     ) -> tuple[Float[Tensor, "batch channel"], SelectiveState]:
         """Output and state of one more entry; dt (batch,) or one number."""
         check_entry(u, self.channels, self.skip.dtype)
-        if isinstance(dt, Tensor) and dt.ndim > 0:
-            check_intervals(dt, (len(u),), u.dtype)
-            dt = dt.unsqueeze(-1)
-        y, state = self.prefill(u.unsqueeze(1), dt, state, Recurrent())
+        y, state = self.prefill(u.unsqueeze(1), of_one_entry(dt, u), state, Recurrent())
         return y.squeeze(1), state
 
     def initial_state(self, batch: int) -> SelectiveState:

@@ -5,13 +5,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from sciml.ssm.layers.entries import earlier_entries
+
 
 @final
 class TokenConvolution(nn.Module):
     """y_k = bias + sum_j w_j u_(j-th entry before k), per channel, where entries with interval 0 are not counted.
 
-    With intervals, the entries before are looked up rather than shifted to, so that padding, in the middle too, is
-    exactly neutral; sums run in the same order either way.
+    Padding, in the middle too, is exactly neutral; sums run in the same order with it and without.
 
     Args:
         channels: of the series.
@@ -39,24 +40,8 @@ class TokenConvolution(nn.Module):
             window: entries before, the latest last, (batch, width - 1, channels).
             interval: (batch, time), or (1, 1) where no entry is padding.
         """
-        before = torch.cat([window, u], dim=1)
-        time, reach = u.shape[1], self.width - 1
-        if interval.shape == (1, 1) != tuple(u.shape[:2]):
-            earlier = [before[:, reach - lag : reach - lag + time] for lag in range(1, self.width)]
-            last = before[:, time:]
-        else:
-            counts = interval.expand(u.shape[:2]) > 0
-            present = torch.nn.functional.pad(counts, (reach, 0), value=True)
-            places = torch.argsort(~present, dim=1, stable=True)  # of those that are there, in order
-            rank = present.cumsum(dim=1)[:, reach:] - counts.long()  # how many of them lie before each entry
-            earlier = [_pick(before, places.gather(1, rank - lag)) for lag in range(1, self.width)]
-            total = present.sum(dim=1, keepdim=True)
-            last = _pick(before, places.gather(1, total - reach + torch.arange(reach, device=u.device)))
+        earlier, last = earlier_entries(u, window, interval)
         y = self.bias + self.weight[0] * u
         for weight, entry in zip(self.weight[1:], earlier, strict=True):
             y = y + weight * entry
         return y, last
-
-
-def _pick(values: Tensor, places: Tensor) -> Tensor:
-    return values.gather(1, places.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

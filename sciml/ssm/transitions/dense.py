@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sciml.ssm.discretise import AbstractDiscretisation, Discrete
+from sciml.ssm.kernels import companion
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import CHUNK, AbstractTransition
@@ -22,11 +23,13 @@ class DenseTransition(AbstractTransition):
         factor: R(d A) of each distinct interval, (distinct, systems or 1, n, n).
         gain: d G(d A), likewise.
         index: which one each step takes, (batch or 1, time or 1).
+        last_column: a, (systems or 1, n), where the one step is a companion matrix itself.
     """
 
     factor: Tensor
     gain: Tensor
     index: Tensor
+    last_column: Tensor | None = None
 
     @classmethod
     def of(cls, a: Tensor, rule: AbstractDiscretisation, steps: Steps) -> "DenseTransition":
@@ -60,7 +63,11 @@ class DenseTransition(AbstractTransition):
         return matrix_scan(self.factor[self.index], torch.cat([first.unsqueeze(1), forcing[:, 1:]], dim=1))
 
     def kernel(self, b: Tensor, c: Tensor, length: int) -> Tensor:
-        """C Abar^l Bbar."""
+        """C Abar^l Bbar; of a companion matrix by Fourier transforms."""
+        if self.last_column is not None:
+            pairs = (len(c), c.shape[1], b.shape[2])
+            each = (self.last_column[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2))
+            return companion.kernel(*(value.expand(*pairs, value.shape[-1]) for value in each), length)
         return moments(c, self.factor[0], self.gain[0] @ b, length)
 
     def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:

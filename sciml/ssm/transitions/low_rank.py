@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sciml.ssm.discretise import AbstractRational
+from sciml.ssm.kernels import cauchy
 from sciml.ssm.pairs import row_times_state
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
@@ -31,7 +32,8 @@ class LowRankTransition(AbstractTransition):
     """x_k = factor_k x_{k-1} - left_k (right_k x_{k-1}) + Bbar_k u_k: one rank-r product per step.
 
     Args:
-        factor: (batch or 1, time or 1, systems, state).
+        a, p: of the matrix, (systems or 1, state) and (systems or 1, rank, state).
+        factor: R(d a), (batch or 1, time or 1, systems, state).
         left: d (D P) G, (batch or 1, time or 1, systems, rank, state).
         right: P* D, likewise.
         gain: d D, as factor.
@@ -40,6 +42,8 @@ class LowRankTransition(AbstractTransition):
         fixed: whether one step serves all samples and times.
     """
 
+    a: Tensor
+    p: Tensor
     factor: Tensor
     left: Tensor
     right: Tensor
@@ -60,7 +64,7 @@ class LowRankTransition(AbstractTransition):
         eye = torch.eye(p.shape[1], dtype=coupling.dtype, device=p.device)
         solved = torch.linalg.inv(eye + rule.alpha * step.unsqueeze(-1) * coupling)
         left = step.unsqueeze(-1) * (solved.mT.to(ahead.dtype) @ ahead)
-        return cls(rule.factor(z), left, right, divided * step, step, rule.alpha, steps.fixed)
+        return cls(a, p, rule.factor(z), left, right, divided * step, step, rule.alpha, steps.fixed)
 
     def force(self, b: Tensor, u: Tensor) -> Tensor:
         """Bbar u; the solve acts on B where it is constant, and else on B u."""
@@ -82,8 +86,11 @@ class LowRankTransition(AbstractTransition):
 
     def kernel(self, b: Tensor, c: Tensor, length: int) -> Tensor:
         """C Abar^l Bbar."""
-        a, columns, rows = self._real(self._bbar(b), c)
-        return moments(rows, a, columns, length)
+        systems = torch.broadcast_shapes(self.factor.shape[2:3], b.shape[:1])
+        pairs = (*systems, c.shape[1], b.shape[2])  # (systems, out, in)
+        each = (self.a[:, None, None], self.p[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2))
+        each = [value.expand(*pairs, *value.shape[3:]) for value in each]
+        return cauchy.kernel(*each, self.step[0, 0].unsqueeze(-1).expand(pairs), length, self.alpha)
 
     def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:
         """C Abar^(l + 1) x0."""
