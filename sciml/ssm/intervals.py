@@ -18,8 +18,8 @@ def intervals(
 
     Args:
         times: when; where nothing is present they are not read, [time].
-        first: the interval of the first entry of each series, over which its input is held, [time]. At 0 it would not be
-            seen at all: take a typical interval.
+        first: the interval of the first entry of each series, over which its input is held, [time]. At 0 it would not
+            be seen at all: take a typical interval.
         present: which entries there are; all by default.
 
     Raises:

@@ -1,26 +1,17 @@
 """Forecasts by a model that is given its own outputs."""
 
-from collections.abc import Callable
-from typing import Protocol
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core.checks import check_shape, check_whole
 from sciml.ssm.intervals import Interval, as_intervals
-from sciml.ssm.layer import State
-
-
-class Streaming(Protocol):
-    """A model with a state, such as `DeepSSM` or a layer, whose outputs can be its next inputs."""
-
-    prefill: Callable[..., tuple[Tensor, State]]
-    step: Callable[..., tuple[Tensor, State]]
+from sciml.ssm.layer import AbstractLayer, State
+from sciml.ssm.residual import DeepSSM
 
 
 def rollout(
-    model: Streaming,
+    model: DeepSSM | AbstractLayer,
     context: Float[Tensor, "batch time channel"],
     entries: int,
     dt: Interval = None,

@@ -65,9 +65,9 @@ class DenseTransition(AbstractTransition):
     def kernel(self, b: Tensor, c: Tensor, length: int) -> Tensor:
         """C Abar^l Bbar; of a companion matrix by Fourier transforms."""
         if self.last_column is not None:
-            pairs = (len(c), c.shape[1], b.shape[2])
-            each = (self.last_column[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2))
-            return companion.kernel(*(value.expand(*pairs, value.shape[-1]) for value in each), length)
+            pairs = (len(c), c.shape[1], b.shape[2], b.shape[1])  # (systems, out, in, n)
+            a, b, c = (v.expand(pairs) for v in (self.last_column[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2)))
+            return companion.kernel(a, b, c, length)
         return moments(c, self.factor[0], self.gain[0] @ b, length)
 
     def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:

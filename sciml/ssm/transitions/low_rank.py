@@ -86,11 +86,10 @@ class LowRankTransition(AbstractTransition):
 
     def kernel(self, b: Tensor, c: Tensor, length: int) -> Tensor:
         """C Abar^l Bbar."""
-        systems = torch.broadcast_shapes(self.factor.shape[2:3], b.shape[:1])
-        pairs = (*systems, c.shape[1], b.shape[2])  # (systems, out, in)
-        each = (self.a[:, None, None], self.p[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2))
-        each = [value.expand(*pairs, *value.shape[3:]) for value in each]
-        return cauchy.kernel(*each, self.step[0, 0].unsqueeze(-1).expand(pairs), length, self.alpha)
+        pairs = (len(b), c.shape[1], b.shape[2])  # (systems, out, in)
+        a, b, c = (v.expand(*pairs, -1) for v in (self.a[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2)))
+        p = self.p[:, None, None].expand(*pairs, -1, -1)
+        return cauchy.kernel(a, p, b, c, self.step[0, 0].unsqueeze(-1).expand(pairs), length, self.alpha)
 
     def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:
         """C Abar^(l + 1) x0."""
