@@ -1,10 +1,8 @@
 """Scenario x competitor x seed -> row groups -> one long table -> one report. A killed run continues where it was."""
 
-import datetime
 import functools
 import os
 import resource
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +17,7 @@ from torch import Tensor
 
 import sciml
 from sciml.bench.competitors import Prediction, continue_with_solver, persist, predict, solve_coarse, train
+from sciml.bench.provenance import commit, device_name, today
 from sciml.bench.report import write_report
 from sciml.bench.results import TRAINING_CODE, ResultStore, Row, code_digest
 from sciml.bench.scenario import DataConfig, Scenario
@@ -200,8 +199,8 @@ class _Run:
             "kind": group.kind,
             "seed": group.seed,
             "version": sciml.__version__,
-            "commit": _commit(),
-            "device": _device_name(self.device),
+            "commit": commit(),
+            "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "config_digest": digest(group.config)[:16],
             "data_digest": digest(self.digests)[:16],
@@ -209,7 +208,7 @@ class _Run:
             "train_seconds": prediction.train_seconds if prediction else 0.0,
             "rollout_seconds": prediction.rollout_seconds if prediction else 0.0,
             "memory_mb": _peak_memory(self.device),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "date": today(),
         }
 
     @functools.cached_property
@@ -345,22 +344,6 @@ def simulate_data(
 def _slug(name: str) -> str:
     """A name as part of a file name."""
     return "".join(c if c.isalnum() else "-" for c in name.lower())
-
-
-def _commit() -> str:
-    """The commit of the sources, `-dirty` if they were changed, or `unknown` outside a checkout."""
-    here = Path(sciml.__file__).parent
-    try:
-        call = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def _peak_memory(device: torch.device) -> float:

@@ -1,0 +1,111 @@
+"""Forecasts at a fixed horizon of two chaotic series, seen through one number: x of Lorenz, and Mackey-Glass.
+
+    python benchmarks/ssm/forecast.py lorenz|mackey_glass [--smoke]
+
+Writes `results/lorenz.json` or `results/mackey_glass.json`. At every time the model says x at two later times at once,
+from the past alone. The first 64 times of a series are not scored. Beside the state-space model stand a GRU of as many
+parameters, the linear map of the last 64 values that is best on the training series, and persistence. Errors are root
+mean squares over the standard deviation of the series, so that 1 is the error of the mean.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import final
+
+import torch
+from batch import Batch, shuffled
+from dynamics import lorenz, mackey_glass
+from learning import Scores, Task
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from sciml.core import Key
+
+PAST = 64
+"""Values that a forecast rests on at least, and all that the linear map sees."""
+
+
+@final
+@dataclass(frozen=True)
+class System:
+    """A series and how far ahead it is forecast.
+
+    Args:
+        series: (batch, points) from a key and the number of points.
+        horizons: steps ahead. length: of the series that the models see, in steps. unit: of a step, for the record.
+    """
+
+    series: Callable[[Key, int], Tensor]
+    horizons: tuple[int, int]
+    length: int
+    unit: str
+
+
+SYSTEMS = {
+    "lorenz": System(partial(lorenz, dt=0.05), (10, 20), 160, "0.05 time units; a Lyapunov time is 22 steps"),
+    "mackey_glass": System(mackey_glass, (42, 84), 160, "1 time unit; delay 17"),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Data:
+    """Series with mean 0 and variance 1 over the training series."""
+
+    training: Batch
+    validation: Batch
+    test: Batch
+
+
+def windows(values: Tensor, system: System) -> Batch:
+    """Inputs (batch, time, 1) and, at every time, the values at the two horizons, (batch, time, 2)."""
+    targets = [values[:, h : h + system.length] for h in system.horizons]
+    return Batch(values[:, : system.length].unsqueeze(-1), torch.stack(targets, dim=-1))
+
+
+def data(system: System, training: int, held_out: int) -> Data:
+    """Series that start anywhere on the attractor; equal ids are equal series."""
+    values = system.series(Key.rows(0, training + 2 * held_out), system.length + max(system.horizons))
+    mean, scale = values[:training].mean(), values[:training].std()
+    parts = ((values - mean) / scale).float().split([training, held_out, held_out])
+    return Data(*(windows(part, system) for part in parts))
+
+
+def errors(answers: Tensor, test: Batch) -> Tensor:
+    """Root mean squares over the times that count, one for each horizon."""
+    return (answers - test.targets)[:, PAST:].square().mean((0, 1)).sqrt()
+
+
+def task(made: Data, system: System, batch: int) -> Task:
+    """Mean square over both horizons and the times that count."""
+
+    def score(answers: Tensor) -> Scores:
+        return dict(zip((f"{h} steps" for h in system.horizons), errors(answers, made.test).tolist(), strict=True))
+
+    return Task(
+        batches=shuffled(made.training, batch),
+        loss=lambda answers, batch: mse_loss(answers[:, PAST:], batch.targets[:, PAST:]),
+        validate=lambda model: float(errors(model(made.validation), made.validation).mean()),
+        score=lambda model: score(model(made.test)),
+    )
+
+
+def lags(inputs: Tensor) -> Tensor:
+    """The last 64 values and a 1 at every time from the 64th on, (rows, 65), float64."""
+    past = inputs[..., 0].double().unfold(1, PAST, 1)[:, 1:].flatten(0, 1)
+    return torch.cat([past, torch.ones(len(past), 1, dtype=torch.float64)], dim=1)
+
+
+def linear(made: Data) -> Tensor:
+    """Answers of the best linear map of the last 64 values, zero where it is not scored."""
+    columns, wanted = lags(made.training.inputs), made.training.targets[:, PAST:].flatten(0, 1).double()
+    weights = torch.linalg.lstsq(columns, wanted, driver="gelsd").solution
+    answers = torch.zeros_like(made.test.targets)
+    answers[:, PAST:] = (lags(made.test.inputs) @ weights).float().unflatten(0, (len(answers), -1))
+    return answers
+
+
+def persistence(made: Data) -> Tensor:
+    """The last value."""
+    return made.test.inputs.expand(-1, -1, 2)

@@ -1,0 +1,136 @@
+"""Ways to run one system, equal in exact arithmetic: what differs is cost.
+
+| | time | memory beyond inputs | for |
+|---|---|---|---|
+| `Convolution` | O(L log L) | one kernel | one interval for all, the same system for all times |
+| `Scan` | O(L) | all states | anything whose steps can be joined: all but diagonal plus low rank |
+| `Recurrent` | O(L), one step after the other | all states where gradients are wanted, else one | anything |
+| `Chunked` | that of what it runs | that of one chunk, without gradients | long series |
+"""
+
+import abc
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sciml.core.checks import check_whole
+from sciml.ssm.kernels import causal
+from sciml.ssm.running import Outcome, Running
+from sciml.ssm.transitions.diagonal import DiagonalTransition
+
+
+class AbstractExecution(abc.ABC):
+    """A way to run a system. Subclasses are final."""
+
+    @abc.abstractmethod
+    def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
+        """All outputs, and the last state where it is wanted.
+
+        Args:
+            system: what runs.
+            u: (batch, time, systems, in).
+            x0: the state before, (batch, systems, state); None is zero.
+            want_state: whether the last state is needed; a convolution has it at a price.
+        """
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Convolution(AbstractExecution):
+    """y = kernel * u by the real Fourier transform.
+
+    Args:
+        kernel: one made before by `StateSpace.kernel(length)`, for inference; None makes it anew from the parameters.
+    """
+
+    kernel: Tensor | None = None
+
+    def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
+        """One kernel for all; systems of many inputs convolve their states instead, which are fewer."""
+        transition, ports, time = system.transition, system.ports, u.shape[1]
+        if u.shape[-1] > 1 and isinstance(transition, DiagonalTransition) and self.kernel is None:
+            x = transition.convolve(transition.force(ports.b, u), _zero(system, u) if x0 is None else x0)
+            return Outcome(ports.read(x), x[:, -1])
+        kernel = self._kernel(system, time)
+        signals = u.movedim(1, -1)  # (batch, systems, in, time)
+        one = u.shape[-1] == 1  # input for all outputs
+        y = causal(signals, kernel.squeeze(-2)) if one else causal(signals.unsqueeze(-3), kernel).sum(-2)
+        if x0 is not None:
+            y = y + transition.respond(ports.c, x0, time)
+        state = transition.absorb(ports.b, u, _zero(system, u) if x0 is None else x0) if want_state else None
+        return Outcome(y.movedim(-1, 1), state)
+
+    def _kernel(self, system: Running, time: int) -> Tensor:
+        if self.kernel is None:
+            return system.kernel(time)
+        if self.kernel.shape[-1] < time:
+            raise ValueError(
+                f"the kernel given to `Convolution` has {self.kernel.shape[-1]} lags, and the series has {time} times. "
+                "Make a longer one, kernel(length), or run Chunked(Convolution(kernel), size) with pieces it covers."
+            )
+        return self.kernel[..., :time]
+
+
+@final
+@dataclass(frozen=True)
+class Scan(AbstractExecution):
+    """All states at once by joining steps."""
+
+    def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
+        """The recurrence of `sciml.ssm.kernels.scan` for diagonal systems, by halving for dense ones."""
+        transition = system.transition
+        x = transition.scan(transition.force(system.ports.b, u), _zero(system, u) if x0 is None else x0)
+        return Outcome(system.ports.read(x), x[:, -1])
+
+
+@final
+@dataclass(frozen=True)
+class Recurrent(AbstractExecution):
+    """One step after the other, as streaming does."""
+
+    def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
+        """A loop over times."""
+        transition, x = system.transition, _zero(system, u) if x0 is None else x0
+        states = []
+        for k, forcing in enumerate(transition.force(system.ports.b, u).unbind(1)):
+            x = transition.advance(k, x, forcing)
+            states.append(x)
+        return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
+
+
+@final
+@dataclass(frozen=True)
+class Chunked(AbstractExecution):
+    """Pieces of the series one after the other, with the state carried from each to the next.
+
+    Args:
+        within: how each piece runs.
+        size: times per piece.
+
+    Raises:
+        ValueError: unless size is a whole number of at least 1.
+    """
+
+    within: AbstractExecution
+    size: int
+
+    def __post_init__(self) -> None:
+        check_whole("size", self.size, 1)
+
+    def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
+        """The same execution on every piece."""
+        outputs, time = [], u.shape[1]
+        for start in range(0, time, self.size):
+            stop = min(start + self.size, time)
+            wanted = want_state or stop < time
+            outcome = self.within.run(system.narrow(start, stop), u[:, start:stop], x0, wanted)
+            outputs.append(outcome.y)
+            x0 = outcome.state
+        return Outcome(torch.cat(outputs, dim=1), x0)
+
+
+def _zero(system: Running, u: Tensor) -> Tensor:
+    dtype = torch.promote_types(u.dtype, torch.complex64) if system.matrix.is_complex else u.dtype
+    return torch.zeros(len(u), u.shape[2], system.matrix.state, dtype=dtype, device=u.device)

@@ -1,0 +1,1 @@
+"""One step of a discretised system, by structure of its matrix."""

@@ -1,0 +1,129 @@
+"""Steps of dense systems: one matrix for each distinct interval."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sciml.ssm.discretise import AbstractDiscretisation, Discrete
+from sciml.ssm.kernels import companion
+from sciml.ssm.ports import Ports
+from sciml.ssm.steps import Steps
+from sciml.ssm.transitions.base import CHUNK, AbstractTransition
+from sciml.ssm.transitions.powers import apply, krylov, matrix_scan, moments
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DenseTransition(AbstractTransition):
+    """x_k = factor[index_k] x_{k-1} + gain[index_k] B u_k.
+
+    Args:
+        factor: R(d A) of each distinct interval, (distinct, systems or 1, n, n).
+        gain: d G(d A), likewise.
+        index: which one each step takes, (batch or 1, time or 1).
+        last_column: a, (systems or 1, n), where the one step is a companion matrix itself.
+    """
+
+    factor: Tensor
+    gain: Tensor
+    index: Tensor
+    last_column: Tensor | None = None
+
+    @classmethod
+    def of(cls, a: Tensor, rule: AbstractDiscretisation, steps: Steps) -> "DenseTransition":
+        """Steps of dense matrices (systems or 1, n, n)."""
+        distinct, index = _distinct(steps)
+        if isinstance(rule, Discrete):
+            return cls(*_whole_steps(a, distinct[:, 0, 0]), index)
+        step = distinct.unsqueeze(-1)
+        factor, gain = rule.matrices(step * a)
+        return cls(factor, step * gain, index)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether one step serves all samples and times."""
+        return self.index.shape == (1, 1)
+
+    def force(self, b: Tensor, u: Tensor) -> Tensor:
+        """gain B u; the product of both is formed once per distinct interval where B is constant."""
+        if b.ndim == 3:
+            driven = self.gain @ b
+            return Ports(driven[0] if self.fixed else driven[self.index], b).drive(u)
+        return apply(self.gain[self.index], Ports(b, b).drive(u))
+
+    def advance(self, k: int, x: Tensor, forcing: Tensor) -> Tensor:
+        """One matrix times the state."""
+        return apply(self.factor[self.index[:, min(k, self.index.shape[1] - 1)]], x) + forcing
+
+    def scan(self, forcing: Tensor, x0: Tensor) -> Tensor:
+        """By halving; the initial state enters with the first input."""
+        first = self.advance(0, x0, forcing[:, 0])
+        return matrix_scan(self.factor[self.index], torch.cat([first.unsqueeze(1), forcing[:, 1:]], dim=1))
+
+    def kernel(self, b: Tensor, c: Tensor, length: int) -> Tensor:
+        """C Abar^l Bbar; of a companion matrix by Fourier transforms."""
+        if self.last_column is not None:
+            pairs = (len(c), c.shape[1], b.shape[2], b.shape[1])  # (systems, out, in, n)
+            a, b, c = (v.expand(pairs) for v in (self.last_column[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2)))
+            return companion.kernel(a, b, c, length)
+        return moments(c, self.factor[0], self.gain[0] @ b, length)
+
+    def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:
+        """C Abar^(l + 1) x0."""
+        return moments(c, self.factor[0], self.factor[0] @ x0.unsqueeze(-1), length).squeeze(-2)
+
+    def absorb(self, b: Tensor, u: Tensor, x0: Tensor) -> Tensor:
+        """Chunks of inputs by one matrix product each, then the recurrence over chunks."""
+        return absorbed(self.factor[0], self.gain[0] @ b, u, x0)
+
+
+def absorbed(a: Tensor, b: Tensor, u: Tensor, x0: Tensor) -> Tensor:
+    """The last state of x_t = a x_{t-1} + b u_t.
+
+    Args:
+        a: (systems or 1, n, n).
+        b: (systems or 1, n, in).
+        u: (batch, time, systems, in).
+        x0: (batch, systems, n).
+    """
+    time = u.shape[1]
+    size = min(CHUNK, time)
+    columns = krylov(a, b, size).flip(-2)  # (systems, n, chunk, in), last input with power 0
+    chunks = torch.nn.functional.pad(u, (0, 0, 0, 0, -time % size, 0)).unflatten(1, (-1, size))
+    entered = torch.einsum("snqi,bpqsi->bpsn", columns.expand(u.shape[2], -1, -1, -1), chunks)
+    ahead = torch.linalg.matrix_power(a, size)
+    x = entered[:, 0]
+    for piece in entered.unbind(1)[1:]:
+        x = apply(ahead, x) + piece
+    return x + apply(torch.linalg.matrix_power(a, time), x0)
+
+
+def _distinct(steps: Steps) -> tuple[Tensor, Tensor]:
+    """Distinct steps (distinct, systems or 1, 1), and which one each sample takes at each time.
+
+    Intervals that need gradients are kept apart, and so are steps that the input chose.
+    """
+    if steps.scale.shape[:2] != (1, 1) or steps.interval.requires_grad:
+        step = steps.product
+        return step.flatten(0, 1), torch.arange(step.shape[0] * step.shape[1], device=step.device).view(step.shape[:2])
+    values, index = torch.unique(steps.interval, return_inverse=True)
+    return values[:, None, None] * steps.scale[0, 0], index.view(steps.interval.shape)
+
+
+def _whole_steps(a: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """a^m and 1 + a + ... + a^(m-1), blocks of [[a, 1], [0, 1]]^m, for each count."""
+    n = a.shape[-1]
+    eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
+    whole = torch.cat([torch.cat([a, eye], dim=-1), torch.cat([torch.zeros_like(a), eye], dim=-1)], dim=-2)
+    powers = []
+    for count in counts.tolist():
+        if count != round(count):
+            raise ValueError(
+                f"intervals of a discrete map must be whole numbers of its steps, got {count:g}. Divide the intervals "
+                "by the step, or take ZOH() with the matrix of a flow."
+            )
+        powers.append(torch.linalg.matrix_power(whole, round(count)))
+    power = torch.stack(powers)
+    return power[..., :n, :n], power[..., :n, n:]
