@@ -1,21 +1,27 @@
 """SDE solves in turn with torchsde and diffrax: time relative to the first contender of each comparison.
 
-    neural     256 x 16, drift and diffusion 16-64-16 tanh, diagonal Stratonovich noise, 100 steps, 10 outputs; heun,
-               midpoint and reversible Heun, forward and gradient
+    heun, midpoint, reversible_heun
+               256 x 16, drift and diffusion 16-64-16 tanh, diagonal Stratonovich noise, 100 steps, 10 outputs; forward
+               and gradient
     readme     the example of torchsde's README, 100 steps of Euler-Maruyama: 32 x 3, 2 Brownian motions, 20 outputs
     adaptive   the neural SDE with adaptive steps of Heun's method, joint, rtol = atol = 1e-3
+    tight      the same with torchsde's own tolerances, rtol = 1e-5 and atol = 1e-4
     general    10 x 10 noise, 100 steps of Heun's method: 256 x 10, diffusion 10-64-100
     diffrax    the neural SDE with increments drawn beforehand, and with its VirtualBrownianTree
 
 Every call makes its own path: its numbers are part of the time, but for diffrax with increments drawn beforehand and
-`plain loop`, what a user would write by hand with `torch.randn`: what no library in eager torch can go below. With
+`plain loop`, what a user would write by hand with `torch.randn`: what no library in eager torch can go below. `field
+alone` is as many evaluations of drift and diffusion as our adaptive solve makes, and nothing else. With
 increments of ours handed to torchsde, solutions and gradients are compared before anything is timed. diffrax is in the
 extra `peers`; what is not there is left out, visibly.
 """
 
 import argparse
 import importlib
+import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +50,7 @@ from sciml.integrate import (
 from sciml.paths import BrownianMotion
 
 SEED, STEPS = 0, 100
+COMPAT = importlib.import_module("sciml.compat.torchsde")
 RESULTS = Path(__file__).parent / "results" / "sde.json"
 METHODS = {"heun": StochasticHeun(), "midpoint": StochasticMidpoint(), "reversible_heun": ReversibleHeun()}
 
@@ -125,13 +132,11 @@ def by_hand(model: Model, method: str, y: Tensor, w: Tensor, every: int) -> Tens
     return torch.stack(kept)
 
 
-def neural_rows(rounds: int) -> list[Row]:
+def neural_rows(method: str, rounds: int) -> list[Row]:
     """The neural SDE on a grid."""
     model, y0, seeds = Model("diagonal", "stratonovich", 16), torch.randn(256, 16), Seeds()
     ts, later = torch.linspace(0.0, 1.0, 11), torch.linspace(0.1, 1.0, 10)
     inputs = list(model.parameters())
-    compat = peer("sciml.compat.torchsde")
-    rows: list[Row] = []
 
     def ours(method: str, path: BrownianMotion | None = None, **options: Any) -> Tensor:
         path = path or on_grid(seeds(), 256, 16)
@@ -146,27 +151,24 @@ def neural_rows(rounds: int) -> list[Row]:
     def plain(method: str) -> Tensor:
         return by_hand(model, method, y0, torch.randn(STEPS, 256, 16) * STEPS**-0.5, STEPS // 10)
 
-    for method in METHODS:
-        calls: dict[str, Call] = {
-            "torchsde": partial(theirs, method),
-            "sciml": partial(ours, method),
-            "sciml, compiled": partial(ours, method, compile=True),
-            "plain loop": partial(plain, method),
-        }
-        if compat is not None:
-            calls["sciml.compat.torchsde"] = partial(theirs, method, compat)
-        path = on_grid(0, 256, 16)
-        reference: Call = partial(theirs, method, bm=Ours(path))
-        expected = gradient(reference, inputs)()
-        for compile in (False, True):
-            mine: Call = partial(ours, method, path, compile=compile)
-            check(method, mine().detach(), reference().detach(), 1e-4)
-            for a, b in zip(gradient(mine, inputs)(), expected, strict=True):
-                check(f"gradient of {method}", a, b, 1e-3)
-        rows += compare(f"{method}, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
-        both = {name: gradient(call, inputs) for name, call in calls.items()}
-        rows += compare(f"{method}, forward + gradient", both, rounds)
-    return rows
+    calls: dict[str, Call] = {
+        "torchsde": partial(theirs, method),
+        "sciml": partial(ours, method),
+        "sciml, compiled": partial(ours, method, compile=True),
+        "sciml.compat.torchsde": partial(theirs, method, COMPAT),
+        "plain loop": partial(plain, method),
+    }
+    path = on_grid(0, 256, 16)
+    reference: Call = partial(theirs, method, bm=Ours(path))
+    expected = gradient(reference, inputs)()
+    for compile in (False, True):
+        mine: Call = partial(ours, method, path, compile=compile)
+        check(method, mine().detach(), reference().detach(), 1e-4)
+        for a, b in zip(gradient(mine, inputs)(), expected, strict=True):
+            check(f"gradient of {method}", a, b, 1e-3)
+    rows = compare(f"{method}, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
+    both = {name: gradient(call, inputs) for name, call in calls.items()}
+    return rows + compare(f"{method}, forward + gradient", both, rounds)
 
 
 def readme_rows(rounds: int) -> list[Row]:
@@ -185,8 +187,8 @@ def readme_rows(rounds: int) -> list[Row]:
 
     model = Example()
 
-    def theirs(**options: Any) -> Tensor:
-        return torchsde.sdeint(model, y0, ts, dt=1.0 / STEPS, **options)  # type: ignore[return-value]
+    def theirs(package: Any = torchsde, **options: Any) -> Tensor:
+        return package.sdeint(model, y0, ts, dt=1.0 / STEPS, **options)
 
     def ours(path: BrownianMotion | None = None, **options: Any) -> Tensor:
         path = path or on_grid(seeds(), 32, 2)
@@ -199,38 +201,52 @@ def readme_rows(rounds: int) -> list[Row]:
     for compile in (False, True):
         check("readme", ours(path, compile=compile).detach(), theirs(bm=Ours(path)).detach(), 1e-3)
     calls: dict[str, Call] = {"torchsde": theirs, "sciml": ours, "sciml, compiled": partial(ours, compile=True)}
+    calls["sciml.compat.torchsde"] = partial(theirs, COMPAT)
     return compare("README, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
 
 
-def adaptive_rows(rounds: int) -> list[Row]:
+def adaptive_rows(name: str, rtol: float, atol: float, rounds: int) -> list[Row]:
     """Adaptive steps, all samples together as torchsde takes them; also per sample."""
     model, y0, seeds = Model("diagonal", "stratonovich", 16), torch.randn(256, 16), Seeds()
-    ts, control = torch.tensor([0.0, 1.0]), PID(rtol=1e-3, atol=1e-3, per_sample=False)
-    own = PID(rtol=1e-3, atol=1e-3)
+    ts, own = torch.tensor([0.0, 1.0]), PID(rtol=rtol, atol=atol)
+    joint = replace(own, per_sample=False)
 
-    def theirs(bm: Any = None) -> Tensor:
-        return torchsde.sdeint(model, y0, ts, bm, method="heun", adaptive=True, dt=0.01, rtol=1e-3, atol=1e-3)[-1]  # type: ignore[index]
+    def theirs(package: Any = torchsde, bm: Any = None) -> Tensor:
+        return package.sdeint(model, y0, ts, bm, method="heun", adaptive=True, dt=0.01, rtol=rtol, atol=atol)[-1]
 
-    def ours(control: PID = control, path: BrownianMotion | None = None, **options: Any) -> Any:
+    def ours(control: Any = joint, path: BrownianMotion | None = None, **options: Any) -> Any:
         path = path or BrownianMotion.over(Key.rows(seeds(), 256), (16,), 0.0, 1.0)
         term = SDE(model.f, model.g, path, structure=DiagonalNoise(), sense=Stratonovich())
         return solve(term, StochasticHeun(), y0, 0.0, 1.0, control=control, **options)
 
     with torch.no_grad():
-        path = BrownianMotion.over(Key.rows(0, 256), (16,), 0.0, 1.0)
-        exact, mine = ours(Fixed(n=4096), path).ys, ours(control, path)  # type: ignore[arg-type]
+        path = BrownianMotion.over(Key.rows(0, 256), (16,), 0.0, 1.0, intervals=4096)
+        exact, mine = ours(Fixed(n=4096), path).ys, ours(joint, path)
         interval = torchsde.BrownianInterval(0.0, 1.0, (256, 16))
         there: Any = torchsde.sdeint(model, y0, ts, interval, method="heun", dt=1 / 2048)
-        errors = [float((a - b).square().mean().sqrt()) for a, b in ((mine.ys, exact), (theirs(interval), there[-1]))]
-        taken = int(mine.stats.attempts.max())
-        print(f"adaptive: root mean square error {errors[0]:.1e} in {taken} attempts; torchsde {errors[1]:.1e}")
+        other = theirs(bm=interval)
+        errors = [float((a - b).square().mean().sqrt()) for a, b in ((mine.ys, exact), (other, there[-1]))]
+        taken, evaluations = int(mine.stats.attempts.max()), int(mine.stats.evaluations.max())
+        print(f"{name}: root mean square error {errors[0]:.1e} in {taken} attempts; torchsde {errors[1]:.1e}")
+
+    def field(y: Tensor) -> tuple[Tensor, Tensor]:
+        return model.f(y, y), model.g(y, y)
+
+    def alone(field: Callable[[Tensor], Any]) -> None:
+        for _ in range(evaluations):
+            field(y0)
+
     calls: dict[str, Call] = {
         "torchsde": theirs,
         "sciml": ours,
         "sciml, compiled": partial(ours, compile=True),
+        "sciml.compat.torchsde": partial(theirs, COMPAT),
         "sciml, per-sample steps": partial(ours, own),
+        "sciml, per-sample steps, compiled": partial(ours, own, compile=True),
+        "field alone": partial(alone, field),
+        "field alone, compiled": partial(alone, torch.compile(field)),
     }
-    return compare("adaptive heun, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
+    return compare(f"{name} heun, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
 
 
 def general_rows(rounds: int) -> list[Row]:
@@ -238,8 +254,8 @@ def general_rows(rounds: int) -> list[Row]:
     model, y0, seeds = Model("general", "stratonovich", 10, 10), torch.randn(256, 10), Seeds()
     ts, inputs = torch.tensor([0.0, 1.0]), list(model.parameters())
 
-    def theirs(**options: Any) -> Tensor:
-        return torchsde.sdeint(model, y0, ts, method="heun", dt=1.0 / STEPS, **options)[-1]  # type: ignore[index]
+    def theirs(package: Any = torchsde, **options: Any) -> Tensor:
+        return package.sdeint(model, y0, ts, method="heun", dt=1.0 / STEPS, **options)[-1]
 
     def ours(path: BrownianMotion | None = None, **options: Any) -> Tensor:
         path = path or on_grid(seeds(), 256, 10)
@@ -250,6 +266,7 @@ def general_rows(rounds: int) -> list[Row]:
     for compile in (False, True):
         check("general", ours(path, compile=compile).detach(), theirs(bm=Ours(path)).detach(), 1e-3)
     calls: dict[str, Call] = {"torchsde": theirs, "sciml": ours, "sciml, compiled": partial(ours, compile=True)}
+    calls["sciml.compat.torchsde"] = partial(theirs, COMPAT)
     rows = compare("general 10 x 10, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
     both = {name: gradient(call, inputs) for name, call in calls.items()}
     return rows + compare("general 10 x 10, forward + gradient", both, rounds)
@@ -310,13 +327,20 @@ def diffrax_rows(rounds: int) -> list[Row]:
     return compare("diffrax, heun, forward", calls, rounds)
 
 
-PARTS = {
-    "neural": neural_rows,
+PARTS: dict[str, Callable[[int], list[Row]]] = {
+    **{method: partial(neural_rows, method) for method in METHODS},
     "readme": readme_rows,
-    "adaptive": adaptive_rows,
+    "adaptive": partial(adaptive_rows, "adaptive", 1e-3, 1e-3),
+    "tight": partial(adaptive_rows, "adaptive, tight", 1e-5, 1e-4),
     "general": general_rows,
     "diffrax": diffrax_rows,
 }
+
+
+def others(path: Path, rows: list[Row]) -> list[Row]:
+    """Recorded rows of comparisons that were not run this time."""
+    kept = [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
+    return [row for row in kept if row.comparison not in {new.comparison for new in rows}]
 
 
 def main() -> None:
@@ -334,7 +358,7 @@ def main() -> None:
         print(markdown(new, header=not rows), flush=True)
         rows += new
     assert all(math.isfinite(row.milliseconds) for row in rows)
-    write(options.out, rows, seed=SEED, rounds=options.rounds, peers=("torchsde",))
+    write(options.out, others(options.out, rows) + rows, seed=SEED, rounds=options.rounds, peers=("torchsde",))
     print(f"\nRecorded in {options.out}.")
 
 

@@ -75,11 +75,13 @@ def on_tensors(term: AbstractTerm) -> AbstractTerm:
 
 
 def is_tensors_only(term: AbstractTerm) -> bool:
-    """Whether a compiled loop may ask the path of the term: areas, and gradients of a factor, are made outside."""
+    """Whether a compiled loop may ask the path of the term. Gradients of a factor are made outside, and so are H and K:
+    the code that torch 2.13 makes of them in a loop fails when it runs.
+    """
     path = followed(term)
-    return (
-        path is not None and not path.table.levy.areas and not (path.factor is not None and path.factor.requires_grad)
-    )
+    if path is None or path.table.levy.moments > 1:
+        return False
+    return path.factor is None or not path.factor.requires_grad
 
 
 def without_path(term: AbstractTerm) -> AbstractTerm:

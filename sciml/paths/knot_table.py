@@ -15,6 +15,8 @@ from sciml.paths.moments import STANDARD_DEVIATIONS
 from sciml.paths.normals import Streams
 
 _FEW = 128  # intervals that are added up rather than looked up
+_MANY, _LEAST = 1 << 16, 8
+"""Numbers, and intervals, from which on drawing in compiled code is worth the compiling."""
 _AREA = 3  # purpose of a stream, after those of W, H and K
 
 
@@ -60,16 +62,17 @@ class KnotTable:
         return draws
 
     def draw_compiled(self) -> None:
-        """Make the draws in compiled code, where that is faster and they are not made yet; for the CPU."""
-        if "moments" not in self.kept:
-            with torch.inference_mode(False), torch.no_grad():
-                pairs = torch.arange(-(-self.intervals // 2))[:, None]
-                scales = torch.nn.functional.pad(self._scales(), (0, self.intervals % 2))
-                torch._dynamo.mark_dynamic(pairs, 0)
-                torch._dynamo.mark_dynamic(scales, 1)
-                self.kept["moments"] = compiled_sequences()(self._streams(), pairs, scales, self.channels)[
-                    :, : self.intervals
-                ]
+        """Make the draws in compiled code if they are many; for the CPU."""
+        many = self.intervals * self.key.batch * self.channels >= _MANY and self.intervals >= _LEAST
+        if "moments" in self.kept or not many:
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            pairs = torch.arange(-(-self.intervals // 2))[:, None]
+            scales = torch.nn.functional.pad(self._scales(), (0, self.intervals % 2))
+            torch._dynamo.mark_dynamic(pairs, 0)
+            torch._dynamo.mark_dynamic(scales, 1)
+            draws = compiled_sequences()(self._streams(), pairs, scales, self.channels)
+            self.kept["moments"] = draws[:, : self.intervals]
 
     def _streams(self) -> tuple[Streams, ...]:
         return Streams.several(self.key, *range(self.levy.moments))

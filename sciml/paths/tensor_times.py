@@ -178,12 +178,10 @@ class TensorTimes:
 
     def shaped(self, moments: Tensor, areas: Tensor | None, sign: Tensor | None = None) -> Increment:
         """Of independent channels (moment, ..., batch, channel), turned, correlated and in the user's shape."""
-        parts: list[Tensor | None] = [None, None, None]
-        for place, part in enumerate(moments):
-            turned = part if sign is None or place == 1 else part * sign
-            parts[place] = correlated(turned, self.factor, self.shape)
-        w, h, k = parts
-        assert w is not None
+        if sign is not None:
+            moments = torch.stack([part if place == 1 else part * sign for place, part in enumerate(moments)])
+        w, *others = correlated(moments, self.factor, self.shape).unbind()
+        h, k = (*others, None, None)[:2]
         if areas is not None:
             areas = areas if sign is None else areas * (sign[..., None] if sign.ndim else sign)
             areas = correlated_area(areas, self.factor)

@@ -58,7 +58,7 @@ from sciml.integrate import (
     solve,
 )
 from sciml.integrate.compiled import _kept
-from sciml.paths import BrownianMotion, SpaceTime
+from sciml.paths import BrownianMotion, NoArea, SpaceTime, SpaceTimeTime
 
 JOINT, OWN = PID(rtol=1e-6, atol=1e-6, per_sample=False), PID(rtol=1e-6, atol=1e-6)
 SMALL = Fixed(n=2)
@@ -343,9 +343,47 @@ def test_adaptive_noise_equals_eager_with_one_graph(net):
     with torch.no_grad():
         before = graphs()
         largest = PID(rtol=1.0, atol=1.0, per_sample=False, dt0=0.05, dt_max=0.07)
-        check_moving(net, StochasticMidpoint(), path_of(intervals=16), control=largest, save=SaveAt(ts=TS))
+        for seed in (0, 1):
+            control = replace(largest, rtol=1.0 + seed)
+            check_moving(net, StochasticMidpoint(), path_of(seed, 16), control=control, save=SaveAt(ts=TS))
+        assert graphs() == before + 1
         chosen = replace(JOINT, rtol=1e-2, atol=1e-2)
         check_moving(net, StochasticMidpoint(), path_of(intervals=16), control=chosen, t1=0.2, within=1e-6)
+        assert graphs() == before + 2  # other limits of the controller, and other times that are kept
+
+
+def test_many_draws_are_made_in_compiled_code():
+    """Of any number of steps in one graph, and the same numbers."""
+    before = graphs()
+    for levy in (NoArea(), SpaceTimeTime()):
+        for steps in (300, 301):
+            ts = torch.linspace(0, 1, steps + 1).tolist()
+            eager, compiled = (BrownianMotion.on_grid(Key.rows(3, 60), (7,), ts, levy=levy) for _ in range(2))
+            for a, b in zip(eager.along(ts), compiled.along(ts, compiled=True), strict=True):
+                torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+    assert graphs() == before + 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levy", [NoArea(), SpaceTimeTime()], ids=repr)
+def test_the_path_in_a_compiled_loop_is_the_path(levy):
+    """W itself, with steps of each sample's own; new keys and ends are no new code. With areas, step by step."""
+    factor = torch.eye(3) + 0.1
+
+    def zero(t, y):
+        return 0 * y
+
+    def one(t, y):
+        return 1 + 0 * y
+
+    with torch.no_grad():
+        before = graphs()
+        for seed, ends in ((0, (0.1, 0.9)), (1, (0.3, 1.0))):
+            path = path_of(seed, 4, levy=levy, factor=factor)
+            control = PID(dt0=0.03, dt_max=0.07)
+            term = SDE(zero, one, path, structure=DiagonalNoise(), sense=Stratonovich())
+            made = solve(term, StochasticHeun(), 0 * start(), *ends, control=control, compile=True)
+            torch.testing.assert_close(made.ys, path.increment(*ends).w, rtol=0, atol=1e-13)
         assert graphs() == before + 1
 
 

@@ -274,6 +274,25 @@ def test_given_the_number_of_rejections_the_end_is_normal(rows):
     assert len(counts) >= 3 and min(values.values()) > 1e-3 / len(counts)
 
 
+@pytest.mark.parametrize("rows", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_given_the_rejections_that_one_motion_decides_the_end_of_another_is_normal(rows):
+    """Steps are chosen, rejected and tried again by a state that the second Brownian motion does not move."""
+    path = BrownianMotion.over(Key.rows(11, rows), (2,), 0.0, 1.0, intervals=4, depth=10)
+
+    def g(t: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([0.8 * y[:, 0], torch.ones_like(y[:, 1])], 1)
+
+    term = SDE(lambda t, y: torch.zeros_like(y), g, path, structure=DiagonalNoise(), sense=Stratonovich())
+    y0 = torch.tensor([1.0, 0.0]).expand(rows, 2)
+    made = solve(term, StochasticHeun(), y0, 0.0, 1.0, control=PID(rtol=0.02, atol=0.02, dt0=0.2))
+    torch.testing.assert_close(made.ys[:, 1], path.value(1.0)[:, 1], rtol=0, atol=1e-12)
+    rejected = made.stats.attempts - made.stats.steps
+    counts = [int(k) for k in rejected.unique() if int((rejected == k).sum()) >= 400]
+    values = {k: stats.kstest(made.ys[rejected == k, 1], "norm").pvalue for k in counts}
+    print(f"\nKolmogorov-Smirnov by number of rejections: {values}")
+    assert len(counts) >= 3 and min(values.values()) > 1e-3 / len(counts)
+
+
 @final
 class Watched(AbstractPath):
     """A path that notes what it was asked.

@@ -200,6 +200,33 @@ def test_every_way_to_ask_gives_the_same():
         torch.testing.assert_close(values, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("levy", [*LEVYS, Foster()], ids=lambda levy: type(levy).__name__)
+def test_what_is_known_at_times_makes_the_increments_between_them(levy):
+    """Points are drawn once each, and may be of one time for all, or of each row's own."""
+    brownian = path(4, levy=levy)
+    times = brownian.on_tensors
+    first, second = torch.tensor([0.1, 0.4, 0.95, 1.3]), torch.tensor(0.77)
+    a, b = times.at("t0", first), times.at("t1", second)
+    for (p, q), (t0, t1) in (((a, b), (first, second)), ((b, a), (second, first))):
+        for part, expected in zip(times.between(p, q), brownian.increment(t0, t1), strict=True):
+            torch.testing.assert_close(part, expected, rtol=0, atol=0)
+    outside = times.between(times.at("t0", torch.tensor([0.1, -0.1, 2.1, 0.3])), b)
+    assert outside.w.isnan().all(dim=1).tolist() == [False, True, True, False]
+
+
+def test_times_in_turn_draw_only_what_changes():
+    """The numbers of cells in common are kept, and it makes no difference."""
+    brownian, grid = path(levy=NoArea(), depth=10), torch.linspace(0.41, 0.79, 40).tolist()
+    asked = [0.77, *grid, *reversed(grid), 0.5, 0.41, 0.0, 1.99]
+    for t in asked:
+        torch.testing.assert_close(brownian.value(t), path(levy=NoArea(), depth=10).value(t), rtol=0, atol=1e-14)
+
+
+def test_the_usual_path_for_adaptive_steps():
+    brownian = BrownianMotion.over(Key.rows(0, 2), (1,), 1.0, 3.0)
+    assert len(brownian.knots) == 17 and brownian.resolution == pytest.approx(2 * 2.0**-16)
+
+
 def test_both_dtypes_are_one_path():
     for query in QUERIES:
         narrow, wide = (moments(path(dtype=dtype).increment(*query)) for dtype in (torch.float32, torch.float64))
