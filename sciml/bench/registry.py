@@ -9,6 +9,7 @@ from typing import Any, final
 from torch import nn
 
 from sciml.core import from_mapping
+from sciml.data import AbstractFormat, NetCDF4, Zarr
 from sciml.integrate import ETD1, ETD2RK, ETD3RK, ETDRK4, AbstractMethod
 from sciml.pde import (
     AbstractEquation,
@@ -20,6 +21,7 @@ from sciml.pde import (
     NavierStokes2D,
     TruncatedFourier,
 )
+from sciml.pde.showcase import Showcase, showcases
 from sciml.surrogates.networks import FNO, DilatedResNet
 
 EQUATIONS: Mapping[str, type[AbstractEquation]] = {
@@ -33,6 +35,7 @@ INITIAL: Mapping[str, type[AbstractInitial]] = {
     "truncated_fourier": TruncatedFourier,
 }
 METHODS: Mapping[str, type[AbstractMethod]] = {"etd1": ETD1, "etd2rk": ETD2RK, "etd3rk": ETD3RK, "etdrk4": ETDRK4}
+FORMATS: Mapping[str, type[AbstractFormat]] = {"netcdf": NetCDF4, "zarr": Zarr}
 
 
 class AbstractNetworkConfig(abc.ABC):
@@ -100,6 +103,18 @@ class DilatedResNetConfig(AbstractNetworkConfig):
 
 
 NETWORKS: Mapping[str, type[AbstractNetworkConfig]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
+
+
+def demonstration(name: str) -> Showcase:
+    """What shows an equation, by the name of the equation.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    known = showcases()
+    if name not in known:
+        raise ValueError(f"`name` must be a known equation, got {name!r}. Known: {', '.join(sorted(known))}.")
+    return known[name]
 
 
 def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], place: str) -> Any:
