@@ -24,10 +24,12 @@ from sciml.pde import (
     KuramotoSivashinsky,
     KuramotoSivashinskyCombustion,
     NavierStokes2D,
+    NavierStokes3D,
     RandomSines,
     Schroedinger,
     ShallowWater,
     SwiftHohenberg,
+    TaylorGreen3D,
     VanishingViscosity,
     VectorBurgers,
 )
@@ -99,6 +101,7 @@ def equation_problems() -> dict[str, tuple[AbstractEquation, Grid, Tensor, float
     """(equation, grid, initial field, end time) for the other equations that are not linear, to measure their order."""
     line, u = _on_the_line(64, 16.0)
     plane, a, b = _on_the_plane(24, TAU)
+    box = Grid((16, 16, 16), (TAU, TAU, TAU))
     wide = Grid(plane.points, (2 * TAU, 2 * TAU))
     sines = RandomSines().sample(Key.rows(0, 1))
     pair, three = torch.cat([a, b], 1), torch.cat([0.2 * a, 0.3 * b, 0.3 * a], 1)
@@ -116,6 +119,7 @@ def equation_problems() -> dict[str, tuple[AbstractEquation, Grid, Tensor, float
         "schroedinger_defocusing": (Schroedinger(-1.0), line, torch.cat([u, 0.5 * u], 1), 1.0),
         "combined": (Combined(0.5, 0.1, 0.3, sines), line, u, 1.0),
         "combined_vanishing": (Combined(0.5, 0.0, 0.0, sines, VanishingViscosity(0.5)), line, 0.5 * u, 1.0),
+        "navier_stokes_3d": (NavierStokes3D(0.05), box, TaylorGreen3D().sample(Key.rows(0, 1), box), 0.5),
         "shallow_water": (ShallowWater(1.0, 1.0, 0.7, 0.01, 0.1), plane, three, 1.0),
     }
 

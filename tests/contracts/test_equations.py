@@ -30,6 +30,8 @@ from sciml.pde import (
     KuramotoSivashinsky,
     KuramotoSivashinskyCombustion,
     NavierStokes2D,
+    NavierStokes3D,
+    PassiveScalar,
     RandomSines,
     Schroedinger,
     ShallowWater,
@@ -119,6 +121,12 @@ CASES = {
     "navier_stokes_2d": Case(
         lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)), {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)}
     ),
+    "passive scalar": Case(
+        lambda viscosity, kappa: NavierStokes2D(viscosity, scalar=PassiveScalar(kappa)),
+        {"viscosity": (0.1, 0.2), "kappa": (0.1, 0.3)},
+        conserved=(0, 1),
+    ),
+    "navier_stokes_3d": Case(NavierStokes3D, {"viscosity": (0.1, 0.2)}, conserved=(0, 1, 2)),
 }
 ALL = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 DT, STEPS = 0.02, 2
@@ -226,6 +234,6 @@ def test_demonstrations_start(name):
     u0 = show.initial.sample(Key.rows(0, 1), show.grid)
     frames = evolve(show.equation, show.grid, u0, torch.tensor([0.0, show.dt]), dt=show.dt)
     assert frames.isfinite().all()
-    assert show.picture(frames).shape == (1, 2, *show.grid.points)
+    assert show.picture(frames).shape == (1, 2, *show.grid.points[:2])
     steps = show.dt_frame / show.dt
     assert steps == pytest.approx(round(steps), abs=1e-9)
