@@ -8,14 +8,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.core import Key
 from sciml.grids import Grid
 from sciml.pde import (
     AbstractEquation,
+    AllenCahn,
     Burgers,
+    CahnHilliard,
+    Combined,
+    FisherKPP,
+    GinzburgLandau,
+    GrayScott,
     KolmogorovForcing,
     KortewegDeVries,
     KuramotoSivashinsky,
+    KuramotoSivashinskyCombustion,
     NavierStokes2D,
+    NavierStokes3D,
+    RandomSines,
+    Schroedinger,
+    ShallowWater,
+    SwiftHohenberg,
+    TaylorGreen3D,
+    VanishingViscosity,
+    VectorBurgers,
 )
 
 TAU = 2 * math.pi
@@ -63,6 +79,48 @@ def order_problems() -> dict[str, tuple[AbstractEquation, Grid, Tensor, float]]:
         "burgers": (Burgers(0.1), burgers, torch.sin(z)[None, None], 0.5),
         "korteweg_de_vries": (KortewegDeVries(), kdv, torch.cos(kdv.axes()[0] * TAU / 20)[None, None], 0.2),
         "navier_stokes": (NavierStokes2D(0.01, 0.1, KolmogorovForcing(2)), plane, omega[None, None], 0.5),
+    }
+
+
+def _on_the_line(points: int, length: float) -> tuple[Grid, Tensor]:
+    """A grid and cos(x) (1 + sin(x)) on it, x in waves per box."""
+    grid = Grid((points,), (length,))
+    x = grid.axes()[0] * TAU / length
+    return grid, (torch.cos(x) * (1 + torch.sin(x)))[None, None]
+
+
+def _on_the_plane(points: int, length: float) -> tuple[Grid, Tensor, Tensor]:
+    """A grid and two different waves on it."""
+    grid = Grid((points, points), (length, length))
+    x, y = (TAU / length * z for z in grid.mesh())
+    first = torch.cos(x) * torch.sin(y) + 0.5 * torch.cos(x + 2 * y)
+    return grid, first[None, None], (torch.sin(2 * x - y) + 0.5 * torch.cos(y))[None, None]
+
+
+def equation_problems() -> dict[str, tuple[AbstractEquation, Grid, Tensor, float]]:
+    """(equation, grid, initial field, end time) for the other equations that are not linear, to measure their order."""
+    line, u = _on_the_line(64, 16.0)
+    plane, a, b = _on_the_plane(24, TAU)
+    box = Grid((16, 16, 16), (TAU, TAU, TAU))
+    wide = Grid(plane.points, (2 * TAU, 2 * TAU))
+    sines = RandomSines().sample(Key.rows(0, 1))
+    pair, three = torch.cat([a, b], 1), torch.cat([0.2 * a, 0.3 * b, 0.3 * a], 1)
+    return {
+        "burgers_on_a_plane": (Burgers(0.1, 2), plane, a, 0.5),
+        "vector_burgers": (VectorBurgers(0.1, 2), plane, pair, 0.5),
+        "kuramoto_sivashinsky_combustion": (KuramotoSivashinskyCombustion(1.0, 2), *_on_the_plane(24, 20.0)[:2], 1.0),
+        "fisher_kpp": (FisherKPP(0.1, 2.0, 2), plane, 0.5 + 0.3 * a, 1.0),
+        "allen_cahn": (AllenCahn(0.1, 2.0, 2), plane, a, 1.0),
+        "cahn_hilliard": (CahnHilliard(0.3, 0.1, 2), wide, 0.5 * a, 0.5),
+        "swift_hohenberg": (SwiftHohenberg(0.3, 1.0, ndim=2), wide, 0.5 * a, 0.5),
+        "gray_scott": (GrayScott(0.3, 0.2, 0.1, 0.05), plane, 0.5 + 0.2 * pair, 2.0),
+        "ginzburg_landau": (GinzburgLandau(1.0, 1.0, -1.2), plane, 0.5 * pair, 1.0),
+        "schroedinger": (Schroedinger(1.0, 0.5, 2), plane, 0.5 * pair, 1.0),
+        "schroedinger_defocusing": (Schroedinger(-1.0), line, torch.cat([u, 0.5 * u], 1), 1.0),
+        "combined": (Combined(0.5, 0.1, 0.3, sines), line, u, 1.0),
+        "combined_vanishing": (Combined(0.5, 0.0, 0.0, sines, VanishingViscosity(0.5)), line, 0.5 * u, 1.0),
+        "navier_stokes_3d": (NavierStokes3D(0.05), box, TaylorGreen3D().sample(Key.rows(0, 1), box), 0.5),
+        "shallow_water": (ShallowWater(1.0, 1.0, 0.7, 0.01, 0.1), plane, three, 1.0),
     }
 
 

@@ -1,6 +1,8 @@
 """The benchmark: scenarios, competitors, scores, results, report."""
 
 from sciml.bench.checkpoint import ModelCard, load, read_card, save_model
+from sciml.bench.recipes import demonstration_recipe, scenario_recipe
+from sciml.bench.registry import demonstration
 from sciml.bench.report import write_report
 from sciml.bench.results import ResultStore, Row, same_table
 from sciml.bench.runner import BenchResult, run, simulate_data
@@ -18,6 +20,8 @@ __all__ = [
     "Row",
     "Scenario",
     "SolverConfig",
+    "demonstration",
+    "demonstration_recipe",
     "leaderboard",
     "load",
     "load_scenario",
@@ -26,6 +30,7 @@ __all__ = [
     "run",
     "same_table",
     "save_model",
+    "scenario_recipe",
     "score",
     "simulate_data",
     "write_report",

@@ -9,30 +9,93 @@ from typing import Any, final
 from torch import nn
 
 from sciml.core import from_mapping
+from sciml.data import AbstractFormat, NetCDF4, Zarr
 from sciml.integrate import ETD1, ETD2RK, ETD3RK, ETDRK4, AbstractMethod
 from sciml.pde import (
     AbstractEquation,
     AbstractInitial,
+    Advection,
+    AdvectionDiffusion,
+    AllenCahn,
+    BrightSolitons,
+    Bumps,
     Burgers,
+    CahnHilliard,
+    Combined,
+    Constant,
+    Diffusion,
+    Dispersion,
+    FisherKPP,
+    ForcingAtStart,
     GaussianRandomField,
+    GinzburgLandau,
+    GrayScott,
+    HyperDiffusion,
     KortewegDeVries,
     KuramotoSivashinsky,
+    KuramotoSivashinskyCombustion,
+    Matern,
+    McWilliams,
     NavierStokes2D,
+    NavierStokes3D,
+    PowerLaw,
+    Schroedinger,
+    ShallowWater,
+    ShearLayers,
+    Solitons,
+    Spots,
+    SwiftHohenberg,
+    TaylorGreen3D,
     TruncatedFourier,
+    VectorBurgers,
+    Vortices,
+    Wave,
 )
+from sciml.pde.showcase import Showcase, showcases
 from sciml.surrogates.networks import FNO, DilatedResNet
 
 EQUATIONS: Mapping[str, type[AbstractEquation]] = {
+    "advection": Advection,
+    "advection_diffusion": AdvectionDiffusion,
+    "allen_cahn": AllenCahn,
     "burgers": Burgers,
+    "cahn_hilliard": CahnHilliard,
+    "combined": Combined,
+    "diffusion": Diffusion,
+    "dispersion": Dispersion,
+    "fisher_kpp": FisherKPP,
+    "ginzburg_landau": GinzburgLandau,
+    "gray_scott": GrayScott,
+    "hyper_diffusion": HyperDiffusion,
     "korteweg_de_vries": KortewegDeVries,
     "kuramoto_sivashinsky": KuramotoSivashinsky,
+    "kuramoto_sivashinsky_combustion": KuramotoSivashinskyCombustion,
     "navier_stokes_2d": NavierStokes2D,
+    "navier_stokes_3d": NavierStokes3D,
+    "schroedinger": Schroedinger,
+    "shallow_water": ShallowWater,
+    "swift_hohenberg": SwiftHohenberg,
+    "vector_burgers": VectorBurgers,
+    "wave": Wave,
 }
 INITIAL: Mapping[str, type[AbstractInitial]] = {
+    "bright_solitons": BrightSolitons,
+    "bumps": Bumps,
+    "constant": Constant,
+    "forcing_at_start": ForcingAtStart,
     "gaussian_random_field": GaussianRandomField,
+    "matern": Matern,
+    "mcwilliams": McWilliams,
+    "power_law": PowerLaw,
+    "shear_layers": ShearLayers,
+    "solitons": Solitons,
+    "spots": Spots,
+    "taylor_green_3d": TaylorGreen3D,
     "truncated_fourier": TruncatedFourier,
+    "vortices": Vortices,
 }
 METHODS: Mapping[str, type[AbstractMethod]] = {"etd1": ETD1, "etd2rk": ETD2RK, "etd3rk": ETD3RK, "etdrk4": ETDRK4}
+FORMATS: Mapping[str, type[AbstractFormat]] = {"netcdf": NetCDF4, "zarr": Zarr}
 
 
 class AbstractNetworkConfig(abc.ABC):
@@ -100,6 +163,18 @@ class DilatedResNetConfig(AbstractNetworkConfig):
 
 
 NETWORKS: Mapping[str, type[AbstractNetworkConfig]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
+
+
+def demonstration(name: str) -> Showcase:
+    """What shows an equation, by the name of the equation.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    known = showcases()
+    if name not in known:
+        raise ValueError(f"`name` must be a known equation, got {name!r}. Known: {', '.join(sorted(known))}.")
+    return known[name]
 
 
 def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], place: str) -> Any:

@@ -18,13 +18,14 @@ from torch import Tensor
 import sciml
 from sciml.bench.competitors import Prediction, continue_with_solver, persist, predict, solve_coarse, train
 from sciml.bench.provenance import commit, device_name, today
+from sciml.bench.recipes import scenario_recipe
 from sciml.bench.report import write_report
 from sciml.bench.results import TRAINING_CODE, ResultStore, Row, code_digest
 from sciml.bench.scenario import DataConfig, Scenario
 from sciml.bench.scoring import score
 from sciml.bench.summary import report_data
 from sciml.core import Key, digest
-from sciml.data import Trajectories, content_digest, simulate
+from sciml.data import Trajectories, content_digest, produce
 from sciml.grids import resample
 from sciml.integrate import ETDRK4
 
@@ -322,23 +323,7 @@ def simulate_data(
     progress: Callable[[int, int], None] | None = None,
 ) -> Trajectories:
     """Make the training or test data of a scenario."""
-    grid = scenario.grid(config.solve_points)
-    return simulate(
-        scenario.built_equation,
-        grid,
-        scenario.built_initial,
-        out,
-        trajectories=config.trajectories,
-        frames=config.frames,
-        dt_frame=config.dt_stored,
-        dt=config.dt,
-        spin_up=config.spin_up,
-        seed=config.seed,
-        first_id=config.first_id,
-        store_points=scenario.grid(config.points).points,
-        block=config.block,
-        progress=progress,
-    )
+    return produce(scenario_recipe(scenario, config), out, progress=progress)
 
 
 def _slug(name: str) -> str:

@@ -29,6 +29,13 @@ class Split(enum.StrEnum):
     TEST = "test"
 
 
+class Format(enum.StrEnum):
+    """What data are written as."""
+
+    NETCDF = "netcdf"
+    ZARR = "zarr"
+
+
 def _device(name: str):
     """The device, or an error that says what is there."""
     import torch
@@ -43,25 +50,45 @@ def _device(name: str):
 
 @application.command()
 def simulate(
-    scenario: ScenarioFile,
-    out: Annotated[Path, typer.Option(help="netCDF4 file to write.")],
+    what: Annotated[str, typer.Argument(help="Scenario file, its folder, or an equation by name (see gallery).")],
+    out: Annotated[Path, typer.Option(help="netCDF4 file to write, or Zarr group if it ends in .zarr.")],
     split: Annotated[Split, typer.Option(help="Training or test data.")] = Split.TRAIN,
     size: Size = "default",
-    trajectories: Annotated[int | None, typer.Option(help="How many; by default as the scenario says.")] = None,
+    trajectories: Annotated[int | None, typer.Option(help="How many; by default as the scenario says, or 32.")] = None,
+    points: Annotated[int | None, typer.Option(help="Points along x, of an equation by name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial fields, of an equation by name.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one per core if it pays.", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler to work on.")] = None,
+    format: Annotated[Format | None, typer.Option(help="By default what the name of OUT says.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it would take.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace data of another configuration.")] = False,
 ) -> None:
-    """Make reference data of a scenario. Interrupted runs continue where they stopped."""
-    from dataclasses import replace
-
-    from sciml.bench import load_scenario, simulate_data
+    """Make reference data of a scenario or an equation. Interrupted runs continue where they stopped."""
     from sciml.cli.bars import Bars
+    from sciml.cli.simulation import compute_for, format_named, recipe_for
+    from sciml.data import Serial, produce
+    from sciml.data import estimate as estimate_of
 
-    loaded = load_scenario(scenario, size)
-    config = loaded.train_data if split is Split.TRAIN else loaded.test_data
-    if trajectories is not None:
-        config = replace(config, trajectories=trajectories)
+    recipe = recipe_for(what, size, split is Split.TEST, trajectories, points, seed)
+    chosen = format_named(format and format.value)
+    alone = estimate_of(recipe, out, compute=Serial(), format=chosen, overwrite=overwrite)
+    compute = compute_for(alone, workers, scheduler)
+    expected = alone.with_compute(compute)
+    if expected.finished < expected.blocks:
+        _out.print(str(expected), soft_wrap=True)
+        expected.check_space(out)
+    if estimate:
+        return
     with Bars() as bars:
-        data = simulate_data(loaded, config, out, lambda done, total: bars("simulate", done, total))
-    _out.print(f"{data!r} in {out}")
+        data = produce(
+            recipe,
+            out,
+            compute=compute,
+            format=chosen,
+            overwrite=overwrite,
+            progress=lambda done, total: bars("simulate", done, total),
+        )
+    _out.print(f"{data!r} in {out}", soft_wrap=True)
 
 
 @application.command()

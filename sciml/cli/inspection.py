@@ -5,6 +5,7 @@ from pathlib import Path
 from sciml.bench import load_scenario, read_card
 from sciml.data import file_digest, open_trajectories
 from sciml.data import verify as verify_data
+from sciml.data.containers import is_zarr
 from sciml.data.opening import is_ours
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -12,7 +13,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def describe(path: Path, *, verify: bool = False) -> dict[str, str]:
-    """Names and values to show for trajectories (HDF5), a checkpoint (zip) or a scenario (TOML).
+    """Names and values to show for trajectories (HDF5 or Zarr), a checkpoint (zip) or a scenario (TOML).
 
     Args:
         path: the file.
@@ -24,6 +25,8 @@ def describe(path: Path, *, verify: bool = False) -> dict[str, str]:
     """
     if not path.exists():
         raise FileNotFoundError(f"a file must exist to be inspected, got {path}. Correct the path.")
+    if is_zarr(path):
+        return _trajectories(path, verify)
     start = b""
     if path.is_file():
         with path.open("rb") as file:
@@ -61,7 +64,7 @@ def _trajectories(path: Path, verify: bool) -> dict[str, str]:
         "dt": f"{data.dt:g}",
         "times": f"{float(data.times[0]):g} ... {float(data.times[-1]):g}",
         "extent": " x ".join(f"{length:g}" for length in data.grid.extent),
-        "size": f"{path.stat().st_size / 1e6:.1f} MB",
+        "size": f"{_bytes(path) / 1e6:.1f} MB",
         **{name: str(value) for name, value in data.provenance.items()},
     }
     if verify:
@@ -72,3 +75,9 @@ def _trajectories(path: Path, verify: bool) -> dict[str, str]:
         shown["content digest"] = file_digest(path)
         shown["verified"] = "every value is finite and readable"
     return shown
+
+
+def _bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(application: Any, arguments: list[str] | None) -> int:
     import typer
 
+    from sciml.data import LostWorkersError
     from sciml.integrate import SolveError
     from sciml.training import DivergedError
 
@@ -38,7 +39,7 @@ def _run(application: Any, arguments: list[str] | None) -> int:
     except usage_error as error:
         error.show()
         return 2
-    except (SolveError, DivergedError) as error:
+    except (SolveError, DivergedError, LostWorkersError) as error:
         return _say(str(error), 1)
     except (ValueError, TypeError, IndexError, OSError, MissingExtraError) as error:
         return _say(str(error), 2)

@@ -17,6 +17,7 @@ from sciml.core.checks import check_whole
 from sciml.data.blocks import record, recorded_digest
 from sciml.data.formats import AbstractFormat
 from sciml.data.recipe import Recipe
+from sciml.data.solving import solve_block
 
 Report = Callable[[int, int], None]
 """Called as `report(number, frames)`: block `number` has this many of its frames."""
@@ -57,7 +58,7 @@ class BlockTask:
                 f"every worker must see the folder of the blocks, but {self.folder} is not there for the one on "
                 f"{os.uname().nodename}. Simulate to a file system that all machines share."
             )
-        frames = self.recipe.solve(self.recipe.blocks[number], progress)
+        frames = solve_block(self.recipe, self.recipe.blocks[number], progress)
         record(self.folder, number, self.format.write(self.recipe, self.folder, number, frames))
 
 

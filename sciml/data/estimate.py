@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -17,11 +17,12 @@ from sciml.core.atomic import prepare_folder, sync
 from sciml.data.blocks import parts_folder, recorded_digest, records
 from sciml.data.compute import AbstractCompute, Serial
 from sciml.data.formats import AbstractFormat, format_of
-from sciml.data.recipe import Recipe, torch_threads
-from sciml.data.simulate import in_words, is_finished
+from sciml.data.recipe import Recipe
+from sciml.data.simulate import check_space, in_words, is_finished
+from sciml.data.solving import torch_threads
 from sciml.integrate import Fixed, SaveAt, solve
 
-_PROBE_SECONDS = 0.5
+_PROBE_SECONDS = 0.25
 _PROBE_BYTES = 1 << 23
 
 
@@ -34,9 +35,10 @@ class Estimate:
         blocks: how many there are.
         finished: how many of them are there already.
         workers: blocks solved at a time.
-        steps: integrator steps of each trajectory.
+        steps: integrator steps of each trajectory; None where they are chosen on the way.
         block_seconds: one block on one worker, [seconds].
-        seconds: until the data are complete, [seconds].
+        start_seconds: until the first block is begun, [seconds].
+        finish_seconds: assembling and checking the result, [seconds].
         file_bytes: size of the result.
         needed_bytes: most that the disk must hold beside what it holds.
         free_bytes: what is free on it.
@@ -46,23 +48,41 @@ class Estimate:
     blocks: int
     finished: int
     workers: int
-    steps: int
+    steps: int | None
     block_seconds: float
-    seconds: float
+    start_seconds: float
+    finish_seconds: float
     file_bytes: int
     needed_bytes: int
     free_bytes: int
     memory_bytes: int
 
     @property
+    def seconds(self) -> float:
+        """Until the data are complete, [seconds]."""
+        left = self.blocks - self.finished
+        return self.start_seconds + math.ceil(left / self.workers) * self.block_seconds + self.finish_seconds
+
+    @property
     def fits(self) -> bool:
         """Whether the disk holds it."""
         return self.needed_bytes <= self.free_bytes
 
+    def check_space(self, out: str | os.PathLike[str]) -> None:
+        """Raise OSError unless the disk holds it."""
+        check_space(Path(out).absolute(), self.needed_bytes)
+
+    def with_compute(self, compute: AbstractCompute) -> "Estimate":
+        """The same on other workers."""
+        left = self.blocks - self.finished
+        start = compute.start_seconds if left else 0.0
+        return replace(self, workers=max(1, min(compute.workers(), left)) if left else 1, start_seconds=start)
+
     def __str__(self) -> str:
+        steps = "" if self.steps is None else f", {self.steps} steps each"
         left, workers = self.blocks - self.finished, f"{self.workers} worker{'s' * (self.workers > 1)}"
         return (
-            f"{left} of {self.blocks} blocks to solve on {workers}, {self.steps} steps each: about "
+            f"{left} of {self.blocks} blocks to solve on {workers}{steps}: about "
             f"{_duration(self.seconds)}, {_duration(self.block_seconds)} per block. Result "
             f"{in_words(self.file_bytes)}; disk {in_words(self.needed_bytes)} needed, {in_words(self.free_bytes)} "
             f"free; memory {in_words(self.memory_bytes)} per worker."
@@ -87,7 +107,7 @@ def estimate(
     Raises:
         Exception: what `produce` raises before the first step, but for a disk that is too small (see `Estimate.fits`).
     """
-    out, compute = Path(out).absolute(), compute or Serial()
+    out = Path(out).absolute()
     format = format or format_of(out)
     count = len(recipe.blocks)
     if is_finished(out, recipe.digest, overwrite):
@@ -96,21 +116,20 @@ def estimate(
         prepare_folder(out.parent)
         begun = recorded_digest(parts_folder(out)) == recipe.digest
         missing = list(range(records(parts_folder(out)) if begun else 0, count))
-    workers = max(1, min(compute.workers(), len(missing)))
-    size = recipe.stored_bytes(range(recipe.trajectories))
-    block, store = _block_seconds(recipe, out.parent) if missing else (0.0, 0.0)
+    block, finish = _block_seconds(recipe, out.parent) if missing else (0.0, 0.0)
     return Estimate(
         blocks=count,
         finished=count - len(missing),
-        workers=workers,
-        steps=recipe.steps[-1],
+        workers=1,
+        steps=None if recipe.dt is None else recipe.steps(recipe.dt)[-1],
         block_seconds=block,
-        seconds=math.ceil(len(missing) / workers) * block + store + bool(missing) * compute.start_seconds,
-        file_bytes=size,
+        start_seconds=0.0,
+        finish_seconds=finish,
+        file_bytes=recipe.stored_bytes(range(recipe.trajectories)),
         needed_bytes=format.bytes_needed(recipe, missing) if missing else 0,
         free_bytes=shutil.disk_usage(out.parent).free,
         memory_bytes=_memory(recipe),
-    )
+    ).with_compute(compute or Serial())
 
 
 @torch.no_grad()
@@ -122,16 +141,20 @@ def _block_seconds(recipe: Recipe, folder: Path) -> tuple[float, float]:
         system = recipe.system(rows)
         y0 = system.encode(recipe.initial_fields(rows))
 
-        def run(steps: int) -> None:
-            span = steps * recipe.dt
-            solve(system.term, recipe.method, y0, 0.0, span, control=Fixed(n=steps), save=SaveAt(t1=True), throw=False)
+        def run(count: int) -> None:
+            span = count * unit
+            control = recipe.control or Fixed(n=count)
+            solve(system.term, recipe.chosen_method, y0, 0.0, span, control=control, save=SaveAt(t1=True), throw=False)
 
+        # Steps that are chosen are timed by model time, from the start on.
+        unit = recipe.dt_frame / 64 if recipe.dt is None else recipe.dt
+        units = math.ceil(float(recipe.times[-1]) / unit)
         run(1)
         start = time.perf_counter() - begin
-        step = _seconds_each(run, recipe.steps[-1])
+        each = _seconds_each(run, units)
         frame = _seconds_each(lambda n: [recipe.as_stored(system.decode(y0)).cpu() for _ in range(n)], recipe.frames)
     per_byte = _seconds_per_byte(folder)
-    solving = start + recipe.steps[-1] * step + recipe.frames * frame
+    solving = start + units * each + recipe.frames * frame
     stored = recipe.stored_bytes(rows) * per_byte
     return solving + stored, 2 * recipe.stored_bytes(range(recipe.trajectories)) * per_byte
 

@@ -4,7 +4,6 @@ The block size is part of it, and every random number is keyed by (seed, traject
 Fourier space and float64; what is stored is truncated to the stored modes, then rounded.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -12,7 +11,7 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
@@ -24,9 +23,9 @@ from sciml.core.checks import check_at_least, check_multiple, check_positive
 from sciml.data.layout import DTYPES
 from sciml.data.metadata import Metadata
 from sciml.grids import Grid, resample
-from sciml.integrate import ETDRK4, AbstractMethod, Fixed, SaveAt, SolveError, solve
-from sciml.pde import AbstractDistribution, AbstractEquation, AbstractInitial
-from sciml.pde.sampling import parameter_key
+from sciml.integrate import ETD43, ETDRK4, AbstractControl, AbstractMethod, Fixed, Ladder
+from sciml.pde import AbstractEquation, AbstractInitial
+from sciml.pde.sampling import AbstractRandom, parameter_key
 from sciml.pde.spectral import Spectral
 
 
@@ -41,14 +40,15 @@ class Recipe:
         initial: random initial fields; trajectory n starts from the one keyed by (seed, first_id + n).
         trajectories: how many.
         frames: stored frames per trajectory, at least 2.
-        dt_frame: time between stored frames, [time], a whole multiple of `dt`.
-        dt: step of the integrator, [time].
-        spin_up: time before the first stored frame, [time], 0 or a whole multiple of `dt`.
+        dt_frame: time between stored frames, [time], with `dt` a whole multiple of it.
+        dt: step of the integrator, [time]; without it steps are chosen by `control`.
+        control: step control, `Ladder()` by default; the trajectories of a block take the same steps.
+        spin_up: time before the first stored frame, [time], with `dt` 0 or a whole multiple of it.
         seed: of the initial fields and of sampled parameters.
         first_id: identity of the first trajectory; choose disjoint ranges for training and test data.
-        method: integration method.
-        parameters: the equation's parameters that differ between trajectories: values, or a distribution from which
-            each trajectory draws its own, keyed by (seed, id).
+        method: integration method; by default `ETDRK4()` for fixed steps, `ETD43()` for chosen ones.
+        parameters: the equation's parameters that differ between trajectories: values, or what each trajectory draws
+            its own from, keyed by (seed, id): a distribution, or a random forcing.
         store_points: points per axis to store, by Fourier truncation; the grid's by default.
         block: trajectories solved together: the unit of work, of memory (all its stored frames) and of resuming.
         dtype: of the stored values, float32 or float64.
@@ -66,12 +66,13 @@ class Recipe:
     trajectories: int
     frames: int
     dt_frame: float
-    dt: float
+    dt: float | None = None
+    control: AbstractControl | None = None
     spin_up: float = 0.0
     seed: int
     first_id: int = 0
-    method: AbstractMethod = ETDRK4()
-    parameters: Mapping[str, Tensor | AbstractDistribution] = dataclasses.field(default_factory=dict)
+    method: AbstractMethod | None = None
+    parameters: Mapping[str, Tensor | AbstractRandom] = dataclasses.field(default_factory=dict)
     store_points: tuple[int, ...] | None = None
     block: int = 32
     dtype: torch.dtype = torch.float32
@@ -83,8 +84,8 @@ class Recipe:
         object.__setattr__(self, "device", torch.device(self.device))
         for name, low in (("trajectories", 1), ("block", 1), ("threads", 1), ("frames", 2), ("spin_up", 0)):
             check_at_least(name, getattr(self, name), low)
-        check_positive("dt", self.dt)
-        assert self.steps[-1] > 0
+        check_positive("dt_frame", self.dt_frame)
+        self._choose_steps()
         if self.dtype not in DTYPES:
             raise ValueError(f"`dtype` must be torch.float32 or torch.float64, got {self.dtype}. Choose one of them.")
         stored, solved = self.stored_grid_points, self.grid.points
@@ -99,24 +100,39 @@ class Recipe:
         Spectral(self.varied(first), self.grid)
         self.initial.sample(self.key(first), self.grid)
 
+    def _choose_steps(self) -> None:
+        if self.dt is not None and self.control is not None:
+            raise ValueError(
+                f"give `dt` or `control`, not both: got dt={self.dt} and {self.control}. Drop one of them."
+            )
+        if isinstance(self.control, Fixed):
+            raise ValueError(f"`control` must choose steps, got {self.control}. Give fixed steps as dt=...")
+        if self.dt is None:
+            object.__setattr__(self, "control", self.control or Ladder())
+        else:
+            check_positive("dt", self.dt)
+            assert self.steps(self.dt)[-1] > 0
+        object.__setattr__(self, "method", self.method or (ETD43() if self.dt is None else ETDRK4()))
+
     def _check_parameters(self) -> None:
         fields = {f.name: getattr(self.equation, f.name) for f in dataclasses.fields(self.equation)}  # type: ignore[arg-type]
-        known = [name for name, value in fields.items() if isinstance(value, float | int | Tensor)]
-        for name in known:
-            value = fields[name]
+        for name, value in fields.items():
             if isinstance(value, Tensor) and value.ndim > 0:
                 raise ValueError(
                     f"the equation's parameters must be single numbers here, got {name!r} of shape "
                     f"{tuple(value.shape)}. Give values per trajectory as parameters={{{name!r}: ...}}."
                 )
         for name, values in self.parameters.items():
-            sampled = isinstance(values, AbstractDistribution)
-            if name not in known or not (sampled or values.shape == (self.trajectories,)):
-                what = type(values).__name__ if sampled else f"shape {tuple(values.shape)}"
+            numbers = [known for known, value in fields.items() if isinstance(value, float | Tensor | None)]
+            if name not in fields or not isinstance(values, Tensor | AbstractRandom):
                 raise ValueError(
-                    f"`parameters` must map parameters of the equation ({', '.join(sorted(known))}) to shape "
-                    f"({self.trajectories},) or to a distribution, got {name!r} of {what}. Give one value per "
-                    "trajectory."
+                    f"`parameters` must map parameters of the equation ({', '.join(sorted(numbers))}) to tensors or to "
+                    f"what they are drawn from, got {name!r}: {values!r}. Correct the name or the value."
+                )
+            if isinstance(values, Tensor) and values.shape != (self.trajectories,):
+                raise ValueError(
+                    f"`parameters` must have shape ({self.trajectories},), got {name!r} of shape "
+                    f"{tuple(values.shape)}. Give one value per trajectory."
                 )
         self.varied(range(self.trajectories))  # the equation refuses values out of its range
 
@@ -126,12 +142,24 @@ class Recipe:
         assert self.store_points is not None
         return self.store_points
 
-    @property
-    def steps(self) -> list[int]:
-        """Number of the integrator step at each stored frame."""
-        each = check_multiple("dt_frame", self.dt_frame, "dt", self.dt)
-        first = check_multiple("spin_up", self.spin_up, "dt", self.dt) if self.spin_up else 0
+    def steps(self, dt: float) -> list[int]:
+        """Number of the integrator step at each stored frame, with steps of `dt`."""
+        each = check_multiple("dt_frame", self.dt_frame, "dt", dt)
+        first = check_multiple("spin_up", self.spin_up, "dt", dt) if self.spin_up else 0
         return [first + each * n for n in range(self.frames)]
+
+    @property
+    def times(self) -> Float[Tensor, " time"]:
+        """Time of each stored frame since the initial fields, [time]; exactly those of the steps, where fixed."""
+        if self.dt is None:
+            return self.spin_up + self.dt_frame * torch.arange(self.frames, dtype=torch.float64)
+        return self.dt * torch.tensor(self.steps(self.dt), dtype=torch.float64)
+
+    @property
+    def chosen_method(self) -> AbstractMethod:
+        """The integration method."""
+        assert self.method is not None
+        return self.method
 
     @property
     def blocks(self) -> list[range]:
@@ -163,19 +191,20 @@ class Recipe:
         """What their random numbers are keyed by."""
         return Key(self.seed, self.ids(rows))
 
-    def values(self, rows: range) -> dict[str, Float[Tensor, " row"]]:
-        """The parameters that differ between trajectories, of some of them."""
+    def values(self, rows: range) -> dict[str, Any]:
+        """What differs between trajectories in the equation, for some of them."""
         return {
             name: values.sample(parameter_key(self.key(rows), name))
-            if isinstance(values, AbstractDistribution)
+            if isinstance(values, AbstractRandom)
             else values[rows.start : rows.stop]
             for name, values in self.parameters.items()
         }
 
     def varied(self, rows: range) -> AbstractEquation:
         """The equation of some of the trajectories."""
-        values = {name: value.to(self.device) for name, value in self.values(rows).items()}
-        return dataclasses.replace(self.equation, **values)  # type: ignore[type-var]
+        values = self.values(rows)
+        moved = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in values.items()}
+        return dataclasses.replace(self.equation, **moved)  # type: ignore[type-var]
 
     def metadata(self, rows: range) -> Metadata:
         """Description of some of the trajectories, with where they come from, without date and host."""
@@ -185,13 +214,13 @@ class Recipe:
             dt=self.dt_frame,
             ids=self.ids(rows),
             t0=self.spin_up,
-            parameters={name: values.double() for name, values in self.values(rows).items()},
+            parameters={name: v.double() for name, v in self.values(rows).items() if isinstance(v, Tensor)},
             provenance={
                 "sciml_version": importlib.metadata.version("sciml-torch"),
                 "equation": json.dumps(_plain(self.equation)),
                 "initial": json.dumps(_plain(self.initial)),
                 "method": json.dumps(_plain(self.method)),
-                "solver_dt": self.dt,
+                **({"control": json.dumps(_plain(self.control))} if self.dt is None else {"solver_dt": self.dt}),
                 "solver_points": json.dumps(self.grid.points),
                 "spin_up": self.spin_up,
                 "seed": self.seed,
@@ -220,58 +249,6 @@ class Recipe:
         if self.stored_grid_points != self.grid.points:
             u = resample(u, self.grid, self.stored_grid_points)
         return u.to(self.dtype)
-
-    @torch.no_grad()
-    def solve(
-        self, rows: range, progress: Callable[[int], None] = lambda kept: None
-    ) -> Float[Tensor, "batch time channel *space"]:
-        """The stored frames of some trajectories; `progress(kept)` after each.
-
-        Raises:
-            SolveError: if a trajectory becomes non-finite.
-        """
-        system, steps, kept = self.system(rows), self.steps, 0
-
-        def stored(_: Tensor, y: Tensor) -> Tensor:
-            nonlocal kept
-            kept += 1
-            progress(kept)
-            return self.as_stored(system.decode(y))
-
-        with torch_threads(self.threads):
-            solution = solve(
-                system.term,
-                self.method,
-                system.encode(self.initial_fields(rows)),
-                0.0,
-                steps[-1] * self.dt,
-                control=Fixed(n=steps[-1]),
-                save=SaveAt(ts=self.dt * torch.tensor(steps, dtype=torch.float64), fn=stored),
-                throw=False,
-            )
-        self._check_success(rows, solution.result, solution.stats.steps)
-        return solution.ys.cpu()
-
-    def _check_success(self, rows: range, result: Tensor, steps: Tensor) -> None:
-        failed = result.nonzero()[:, 0]
-        if len(failed) > 0:
-            row = int(failed[steps[failed].argmin()])
-            raise SolveError(
-                f"every trajectory must stay finite, but {len(failed)} of this block did not, first "
-                f"trajectory {self.first_id + rows.start + row} at or shortly before time "
-                f"{float(steps[row]) * self.dt:g}. Take a step smaller than dt={self.dt:g}, or a finer grid."
-            )
-
-
-@contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _plain(value: Any) -> Any:

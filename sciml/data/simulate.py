@@ -26,8 +26,8 @@ from sciml.data.formats import AbstractFormat, format_of
 from sciml.data.recipe import Recipe
 from sciml.data.trajectories import Trajectories
 from sciml.grids import Grid
-from sciml.integrate import ETDRK4, AbstractMethod
-from sciml.pde import AbstractDistribution, AbstractEquation, AbstractInitial
+from sciml.integrate import AbstractControl, AbstractMethod
+from sciml.pde import AbstractEquation, AbstractInitial, AbstractRandom
 
 Progress = Callable[[int, int], None]
 
@@ -41,12 +41,13 @@ def simulate(
     trajectories: int,
     frames: int,
     dt_frame: float,
-    dt: float,
+    dt: float | None = None,
+    control: AbstractControl | None = None,
     spin_up: float = 0.0,
     seed: int,
     first_id: int = 0,
     method: AbstractMethod | None = None,
-    parameters: Mapping[str, Float[Tensor, " trajectory"] | AbstractDistribution] | None = None,
+    parameters: Mapping[str, Float[Tensor, " trajectory"] | AbstractRandom] | None = None,
     store_points: tuple[int, ...] | None = None,
     block: int = 32,
     dtype: torch.dtype = torch.float32,
@@ -60,9 +61,9 @@ def simulate(
     """Solve initial-value problems in float64 and store them; resumes by itself. `Recipe` and `produce` in one call.
 
     Args:
-        equation, grid, initial, trajectories, frames, dt_frame, dt, spin_up, seed, first_id: see `Recipe`.
+        equation, grid, initial: see `Recipe`.
         out: the file to make, see `produce`.
-        method: integration method, `ETDRK4()` by default.
+        trajectories, frames, dt_frame, dt, control, spin_up, seed, first_id, method: see `Recipe`.
         parameters, store_points, block, dtype, device, threads: see `Recipe`.
         compute, format, overwrite, progress: see `produce`.
 
@@ -81,10 +82,11 @@ def simulate(
         frames=frames,
         dt_frame=dt_frame,
         dt=dt,
+        control=control,
         spin_up=spin_up,
         seed=seed,
         first_id=first_id,
-        method=method or ETDRK4(),
+        method=method,
         parameters=dict(parameters or {}),
         store_points=store_points,
         block=block,

@@ -2,20 +2,41 @@
 
     u(x) = sum_m u_hat_m exp(i k_m x),    k_m = 2 pi m / L,    |m_i| <= highest_i
 
-Coefficients are those of the Fourier series, so that they mean the same on every grid. Only the modes that are kept are
-stored: along all axes but the last m = 0 ... M, -M ... -1, along the last of real fields m = 0 ... M. Each axis is
-transformed on its own, for the modes that are kept along the others only.
+Coefficients are those of the Fourier series, so that they mean the same on every grid. In three dimensions, and along
+the last axis of a plane, only the modes that are kept are stored: m = 0 ... M, -M ... -1, along the last axis of real
+fields m = 0 ... M. Elsewhere those that are not kept are stored too, as zeros, which costs less than to leave them out.
+Each axis is transformed on its own, for the modes that are stored along the others only.
 """
 
 import math
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.grids.grid import Grid
+
+
+class _Axis(NamedTuple):
+    """One axis of the coefficients.
+
+    Args:
+        dim: its place, from the end.
+        points: of the grid.
+        highest: largest |m| kept.
+        count: of modes stored.
+        halved: only m >= 0 are stored.
+        zeros: how many of those stored are not kept, behind m = highest.
+    """
+
+    dim: int
+    points: int
+    highest: int
+    count: int
+    halved: bool
+    zeros: int
 
 
 @final
@@ -37,6 +58,7 @@ class Modes:
     highest: tuple[int, ...]
     points: tuple[int, ...] = ()
     real: bool = True
+    _axes: tuple[_Axis, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.points:
@@ -47,25 +69,22 @@ class Modes:
                 f"`highest` must lie in 0..N/2 for a grid of {self.grid.points} points and products on {self.points}, "
                 f"got {self.highest}. Keep fewer modes; those at N/2 only where products are formed on the grid."
             )
+        object.__setattr__(self, "_axes", tuple(self._axis(axis) for axis in range(self.grid.ndim)))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the coefficients of one field."""
-        counts = [min(2 * m + 1, n) for m, n in zip(self.highest, self.grid.points, strict=True)]
-        return (*counts[:-1], self.highest[-1] + 1) if self.real else tuple(counts)
+        return tuple(axis.count for axis in self._axes)
 
     def numbers(self) -> tuple[Float[Tensor, "..."], ...]:
         """m along each axis, shaped to broadcast against coefficients."""
         numbers = []
-        for axis, (count, n) in enumerate(zip(self.shape, self.grid.points, strict=True)):
-            if self._halved(axis):
-                m = torch.arange(count, dtype=torch.float64)
+        for place, axis in enumerate(self._axes):
+            if axis.halved:
+                m = torch.arange(axis.count, dtype=torch.float64)
             else:
-                m = torch.fft.fftfreq(count, 1 / count, dtype=torch.float64)
-            shape = [1] * len(self.shape)
-            shape[axis] = count
-            numbers.append(m.reshape(shape))
-            assert count <= n
+                m = torch.fft.fftfreq(axis.count, 1 / axis.count, dtype=torch.float64)
+            numbers.append(m.reshape([-1 if place == other else 1 for other in range(self.grid.ndim)]))
         return tuple(numbers)
 
     def wavenumbers(self, *, odd: bool = False) -> tuple[Float[Tensor, "..."], ...]:
@@ -112,11 +131,11 @@ class Modes:
 
     def coefficients(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
         """The kept coefficients of fields, at whatever points they are given."""
-        last = self.grid.ndim - 1
+        *others, last = self._axes
         transformed = torch.fft.rfft if self.real else torch.fft.fft
-        y = self._kept(transformed(u, dim=-1, norm="forward"), last)
-        for axis in range(last - 1, -1, -1):
-            y = self._kept(torch.fft.fft(y, dim=axis - self.grid.ndim, norm="forward"), axis)
+        y = _kept(transformed(u, dim=-1, norm="forward"), last)
+        for axis in reversed(others):
+            y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis)
         return y
 
     def holds(self, what: str, wavenumber: float, axis: int) -> None:
@@ -137,32 +156,43 @@ class Modes:
                 f"points keep modes up to {highest}. Use at least {needed} points along {name}."
             )
 
-    def _halved(self, axis: int) -> bool:
-        return self.real and axis == self.grid.ndim - 1
+    def _axis(self, place: int) -> _Axis:
+        n, m = self.grid.points[place], self.highest[place]
+        halved = self.real and place == self.grid.ndim - 1
+        kept = m + 1 if halved else min(2 * m + 1, n)
+        if place == 0 and self.grid.ndim < 3 and self.points == self.grid.points:
+            count = n // 2 + 1 if halved else n
+        else:
+            count = kept
+        return _Axis(place - self.grid.ndim, n, m, count, halved, count - kept)
 
     def _inverse(self, y: Tensor, points: tuple[int, ...]) -> Tensor:
-        last = self.grid.ndim - 1
-        for axis in range(last):
-            y = torch.fft.ifft(self._spread(y, axis, points), dim=axis - self.grid.ndim, norm="forward")
+        *others, last = self._axes
+        for axis, count in zip(others, points, strict=False):
+            y = torch.fft.ifft(_spread(y, axis, count), dim=axis.dim, norm="forward")
         if self.real:
             return torch.fft.irfft(y, n=points[-1], dim=-1, norm="forward")
-        return torch.fft.ifft(self._spread(y, last, points), dim=-1, norm="forward")
+        return torch.fft.ifft(_spread(y, last, points[-1]), dim=-1, norm="forward")
 
-    def _spread(self, y: Tensor, axis: int, points: tuple[int, ...]) -> Tensor:
-        """Zeros put between the positive and the negative modes of an axis."""
-        dim, m = axis - self.grid.ndim, self.highest[axis]
-        gap = points[axis] - y.shape[dim]
-        if gap == 0:
-            return y
-        shape = list(y.shape)
-        shape[dim] = gap
-        return torch.cat([y.narrow(dim, 0, m + 1), y.new_zeros(shape), y.narrow(dim, m + 1, m)], dim=dim)
 
-    def _kept(self, y: Tensor, axis: int) -> Tensor:
-        """The kept modes of an axis that holds all."""
-        dim, m, count = axis - self.grid.ndim, self.highest[axis], self.shape[axis]
-        if y.shape[dim] == count:
-            return y
-        if self._halved(axis):
-            return y.narrow(dim, 0, count)
-        return torch.cat([y.narrow(dim, 0, m + 1), y.narrow(dim, y.shape[dim] - m, m)], dim=dim)
+def _spread(y: Tensor, axis: _Axis, points: int) -> Tensor:
+    """Zeros put between the positive and the negative modes of an axis."""
+    if axis.count == points:
+        return y
+    shape = list(y.shape)
+    shape[axis.dim] = points - axis.count
+    low, high = y.split((axis.highest + 1, axis.highest), axis.dim)
+    return torch.cat([low, y.new_zeros(shape), high], dim=axis.dim)
+
+
+def _kept(y: Tensor, axis: _Axis) -> Tensor:
+    """The stored modes of an axis that holds all, which may be overwritten."""
+    have, m = y.shape[axis.dim], axis.highest
+    if have == axis.count:
+        if axis.zeros:
+            y.narrow(axis.dim, m + 1, axis.zeros).zero_()
+        return y
+    if axis.halved:
+        return y.narrow(axis.dim, 0, axis.count)
+    low, _, high = y.split((m + 1, have - 2 * m - 1, m), axis.dim)
+    return torch.cat([low, high], dim=axis.dim)

@@ -11,7 +11,7 @@ from torch.utils._pytree import TreeSpec
 from sciml.core import tree_map
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import Times
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, restore
+from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves, restore
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.save import SaveAt
 from sciml.integrate.transforms import is_differentiated
@@ -51,8 +51,7 @@ class GridPlan:
         if self.save.fn is None:
             return state
         leaf = first_leaf(y)
-        time = torch.as_tensor(t, device=leaf.device).to(leaf.real.dtype)
-        return self.save.fn(beside(time, leaf), state)
+        return self.save.fn(beside(field_time(t, leaf), leaf), state)
 
     def collect(self, times: Times, y0: Flat, y1: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
         """Times and states in the layout the user asked for."""
@@ -71,7 +70,10 @@ class GridPlan:
             else:
                 ts[name] = torch.tensor([times[step] for step in steps], dtype=torch.float64)
             kept = [self.kept[step] for step in steps]
-            ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
+            if isinstance(kept[0], Tensor):
+                ys[name] = torch.stack(kept, dim=1)
+            else:
+                ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
         return ts, ys
 
 

@@ -70,12 +70,14 @@ def evolve(
         0.0,
         end,
         control=control or Ladder(),
-        save=SaveAt(ts=ts.double(), fn=lambda t, y: system.decode(y)),
+        save=SaveAt(ts=ts.double()),
         throw=False,
     )
+    ys = solution.ys
+    fields = system.decode(ys.flatten(0, 1)).unflatten(0, ys.shape[:2])
     if throw and bool((solution.result != 0).any()):
-        _raise(system, solution, u0, ts, dt, chosen)
-    return solution.ys
+        _raise(system, solution, u0, fields, ts, dt, chosen)
+    return fields
 
 
 def _check_fields(equation: AbstractEquation, grid: Grid, u0: Tensor) -> None:
@@ -99,7 +101,9 @@ def _check_times(ts: Tensor) -> None:
         raise ValueError(f"`ts` must start at 0 or later, got {times[0]}. `u0` are the fields at time 0.")
 
 
-def _raise(system: Spectral, solution: Any, u0: Tensor, ts: Tensor, dt: float | None, method: AbstractMethod) -> None:
+def _raise(
+    system: Spectral, solution: Any, u0: Tensor, fields: Tensor, ts: Tensor, dt: float | None, method: AbstractMethod
+) -> None:
     """Say which trajectory was lost, and why."""
     failed = (solution.result != 0).nonzero()[:, 0].tolist()
     steps = solution.stats.steps
@@ -111,7 +115,7 @@ def _raise(system: Spectral, solution: Any, u0: Tensor, ts: Tensor, dt: float | 
             f"after {int(steps[row])}. The equation may blow up there; else take a finer grid or larger tolerances."
         )
     until = float(steps[row]) * dt
-    frames = [(0.0, u0[row]), *((float(t), u) for t, u in zip(ts, solution.ys[row], strict=True) if t < until)]
+    frames = [(0.0, u0[row]), *((float(t), u) for t, u in zip(ts, fields[row], strict=True) if t < until)]
     reason = unstable_step(system.equation, system.grid, frames, dt, method)
     raise SolveError(
         f"every trajectory must stay finite, but {len(failed)} of {len(u0)} did not (samples {which}), first sample "

@@ -23,7 +23,8 @@ class FisherKPP(AbstractEquation):
     """u_t = D Laplace(u) + r u (1 - u): spreading and logistic growth; 0 is unstable, 1 is stable.
 
     A patch of u > 0 grows into the empty space behind a front of width about sqrt(D / r) that tends to the speed
-    2 sqrt(D r). Values below 0 run away to minus infinity in finite time: start from fields that are not negative.
+    2 sqrt(D r). Values below 0 run away to minus infinity in finite time: start from fields that are not negative,
+    resolve the front by a few points, and mind that errors of size e ahead of it are as large as it at t = ln(1/e) / r.
 
     Args:
         diffusivity: D, [length²/time], at least 0.

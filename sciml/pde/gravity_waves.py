@@ -10,6 +10,7 @@ rest, and the waves (+-s, 1, -+i p) / sqrt(2), which turn as exp(-+i omega t).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -27,9 +28,15 @@ def _rows(parameter: Parameter) -> Tensor:
     return torch.as_tensor(parameter, dtype=torch.float64).cpu().reshape(-1, 1, 1)
 
 
-def apply(matrix: Tensor, y: Tensor) -> Tensor:
-    """The matrices (1 | batch, *mode, row, column) times the vectors (batch, column, *mode)."""
-    return torch.einsum("b...ij,bj...->bi...", matrix.expand(y.shape[0], *matrix.shape[1:]), y)
+def combine(vectors: Sequence[Tensor], y: Tensor) -> Tensor:
+    """sum_j y_j e_j of eigenvectors e_j, (1 | batch, 3, *mode)."""
+    first, second, third = y.split(1, 1)
+    return vectors[0] * first + vectors[1] * second + vectors[2] * third
+
+
+def project(vectors: Sequence[Tensor], fields: Tensor) -> Tensor:
+    """The products of the fields with each eigenvector, which are the y of `combine`."""
+    return torch.stack([(vector.conj() * fields).sum(1) for vector in vectors], 1)
 
 
 @final
@@ -53,11 +60,13 @@ class GravityWaves(AbstractRepresentation):
     def encode(self, u: Float[Tensor, "batch channel x y"], modes: Modes) -> Complex[Tensor, "batch state kx ky"]:
         """See `AbstractRepresentation.encode`."""
         y, unit = modes.encode(u), self.unit().to(u)
-        return apply(self.matrix(modes).mH.to(y), torch.cat([y[:, :1] / unit, y[:, 1:]], 1))
+        vectors = [vector.to(y) for vector in self.eigenvectors(modes)]
+        return project(vectors, torch.cat([y[:, :1] / unit, y[:, 1:]], 1))
 
     def decode(self, y: Complex[Tensor, "batch state kx ky"], modes: Modes) -> Float[Tensor, "batch channel x y"]:
         """See `AbstractRepresentation.decode`."""
-        fields, unit = apply(self.matrix(modes).to(y), y), self.unit().to(y.real)
+        unit = self.unit().to(y.real)
+        fields = combine([vector.to(y) for vector in self.eigenvectors(modes)], y)
         return modes.decode(torch.cat([fields[:, :1] * unit, fields[:, 1:]], 1))
 
     def unit(self) -> Tensor:
@@ -71,8 +80,8 @@ class GravityWaves(AbstractRepresentation):
         # The root of 0 has no derivative; without rotation the mean is at rest.
         return torch.where(squared > 0, torch.sqrt(torch.where(squared > 0, squared, 1.0)), 0.0)
 
-    def matrix(self, modes: Modes) -> Tensor:
-        """The unitary matrix from the amplitudes to sqrt(g/H) eta, u, v, (1 | batch, *mode, 3, 3)."""
+    def eigenvectors(self, modes: Modes) -> tuple[Tensor, ...]:
+        """sqrt(g/H) eta, u and v of each amplitude, (1 | batch, 3, *mode), of norm 1 and at right angles."""
         kx, ky = torch.broadcast_tensors(*modes.wavenumbers(odd=True))
         length = torch.sqrt(kx**2 + ky**2)
         has_none = length == 0  # any direction will do for the mean
@@ -86,4 +95,4 @@ class GravityWaves(AbstractRepresentation):
         one = torch.full_like(s, half)
         columns = [(p, 0 * s, 1j * s), (half * s, one, -1j * half * p), (-half * s, one, 1j * half * p)]
         turned = [(h + 0j, east * a - north * b, north * a + east * b) for h, a, b in columns]
-        return torch.stack([torch.stack(torch.broadcast_tensors(*column), -1) for column in turned], -1)
+        return tuple(torch.stack(torch.broadcast_tensors(*column), 1) for column in turned)

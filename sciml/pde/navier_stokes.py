@@ -103,10 +103,10 @@ class NavierStokes2D(AbstractTransport):
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             velocity_symbol, slope_symbol, divergence_symbol, *force_hat = symbols(y)
-            velocity_hat = velocity_symbol * y[:, :1]
+            velocity_hat = velocity_symbol * (y if gradient is None else y[:, :1])
             carried = velocity_hat if gradient is None else torch.cat([velocity_hat, y[:, 1:]], dim=1)
             products = modes.coefficients(_products(modes.values(carried)))
-            slope = _sum_of_two(products[:, :2], slope_symbol)
+            slope = _sum_of_two(products if gradient is None else products[:, :2], slope_symbol)
             if force_hat:
                 slope = slope + force_hat[0]
             if gradient is None:
@@ -127,15 +127,17 @@ def _products(fields: Tensor) -> Tensor:
     if is_differentiated(fields):
         return torch.stack([u * v, (v - u) * (v + u), *(w * c for c in scalar for w in (u, v))], dim=1)
     made = fields.new_empty(len(fields), 2 + 2 * len(scalar), *u.shape[1:])
-    torch.mul(u, v, out=made[:, 0])
+    product, difference, *carried = made.unbind(1)
+    torch.mul(u, v, out=product)
     for c in scalar:
-        torch.mul(u, c, out=made[:, 2])
-        torch.mul(v, c, out=made[:, 3])
-    difference = torch.sub(v, u, out=made[:, 1])
+        torch.mul(u, c, out=carried[0])
+        torch.mul(v, c, out=carried[1])
+    torch.sub(v, u, out=difference)
     difference.mul_(v.add_(u))
     return made
 
 
 def _sum_of_two(products: Tensor, symbol: Tensor) -> Tensor:
     """symbol_0 p_0 + symbol_1 p_1, with a channel axis of 1."""
-    return (products[:, :1] * symbol[:1]).addcmul_(products[:, 1:], symbol[1:])
+    (p, q), (s, r) = products.split(1, 1), symbol.split(1, -3)
+    return (p * s).addcmul_(q, r)

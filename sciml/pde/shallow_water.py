@@ -16,7 +16,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
 from sciml.pde.base import AbstractTransport, Nonlinearity
-from sciml.pde.gravity_waves import GravityWaves, apply
+from sciml.pde.gravity_waves import GravityWaves, combine, project
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
 from sciml.pde.symbols import Symbols
 
@@ -71,21 +71,21 @@ class ShallowWater(AbstractTransport):
 
     def nonlinear(self, modes: Modes) -> Nonlinearity:
         """(-div(eta u), zeta v - (|u|²/2)_x - r u, -zeta u - (|u|²/2)_y - r v), in the waves' variables."""
-        to_fields, unit = self.representation.matrix(modes), self.representation.unit()
-        ks = 1j * torch.stack(torch.broadcast_tensors(*modes.wavenumbers(odd=True)))
+        vectors, unit = self.representation.eigenvectors(modes), self.representation.unit()
+        ks = 1j * torch.stack(torch.broadcast_tensors(*modes.wavenumbers(odd=True)))[None]
         drag = torch.as_tensor(per_mode(self.drag, 2), dtype=torch.float64)
-        symbols = Symbols(to_fields, to_fields.mH, unit, ks, drag)
+        symbols = Symbols(unit, ks, drag, *vectors)
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-            out, back, unit, k, loss = symbols(y)
-            hats = apply(out, y)
+            unit, k, loss, *vectors = symbols(y)
+            hats = combine(vectors, y)
             eta_hat, velocity = hats[:, :1] * unit, hats[:, 1:]
-            spin = k[0] * velocity[:, 1:] - k[1] * velocity[:, :1]
+            spin = k[:, :1] * velocity[:, 1:] - k[:, 1:] * velocity[:, :1]
             eta, u, v, zeta = modes.values(torch.cat([eta_hat, velocity, spin], 1)).unbind(1)
             products = torch.stack([eta * u, eta * v, zeta * v, -zeta * u, (u * u + v * v) / 2], 1)
             flux, lift, energy = modes.coefficients(products).split((2, 2, 1), 1)
             mass = -(k * flux).sum(1, keepdim=True) / unit
-            return apply(back, torch.cat([mass, lift - k * energy - loss * velocity], 1))
+            return project(vectors, torch.cat([mass, lift - k * energy - loss * velocity], 1))
 
         return nonlinear
 

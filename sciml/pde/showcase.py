@@ -38,10 +38,12 @@ from sciml.pde.initial import (
 from sciml.pde.korteweg_de_vries import KortewegDeVries
 from sciml.pde.kuramoto_sivashinsky import KuramotoSivashinsky, KuramotoSivashinskyCombustion
 from sciml.pde.navier_stokes import NavierStokes2D
+from sciml.pde.navier_stokes_3d import NavierStokes3D
 from sciml.pde.sampling import parameter_key
 from sciml.pde.schroedinger import Schroedinger
 from sciml.pde.shallow_water import ShallowWater
 from sciml.pde.swift_hohenberg import SwiftHohenberg
+from sciml.pde.taylor_green import TaylorGreen3D
 from sciml.pde.travelling_sines import ForcingAtStart, RandomSines
 from sciml.pde.wave import Wave
 
@@ -83,9 +85,10 @@ class Showcase:
         ts = self.dt_frame * torch.arange(self.frames, dtype=torch.float64)
         return evolve(self.equation, self.grid, self.initial.sample(key, self.grid), ts, dt=self.dt)
 
-    def picture(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *space"]:
-        """The one quantity to draw."""
-        return torch.linalg.vector_norm(frames[:, :, :2], dim=2) if self.modulus else frames[:, :, 0]
+    def picture(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *plane"]:
+        """The one quantity to draw; of fields in three dimensions on the plane z = 0."""
+        plane = frames[..., 0] if self.grid.ndim == 3 else frames
+        return torch.linalg.vector_norm(plane[:, :, :2], dim=2) if self.modulus else plane[:, :, 0]
 
 
 def _line(points: int, length: float) -> Grid:
@@ -295,6 +298,16 @@ def _flows() -> dict[str, Showcase]:
             end=10.0,
             frames=51,
             shows="turbulence decays: vortices of one sign merge, filaments are drawn out between them",
+        ),
+        "navier_stokes_3d": Showcase(
+            equation=NavierStokes3D(1e-2),
+            grid=Grid((32, 32, 32), (_TAU, _TAU, _TAU)),
+            initial=TaylorGreen3D(),
+            dt=0.04,
+            end=10.0,
+            frames=51,
+            shows="the Taylor-Green vortex stretches into sheets and breaks up; the speed on a plane of symmetry",
+            modulus=True,
         ),
         "shallow_water": Showcase(
             equation=ShallowWater(1.0, 1.0, 2.0, 2e-3),

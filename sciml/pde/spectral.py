@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from sciml.core.memory import keep_freed_memory
 from sciml.grids import Grid, Modes
 from sciml.integrate import SemiLinear
 from sciml.pde.base import AbstractEquation
@@ -36,6 +37,7 @@ class Spectral:
     """What `sciml.solve` steps."""
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         modes = self.equation.modes(self.grid)
         linear = self.equation.linear(modes)
         nonlinear = stay_real(self.equation.nonlinear(modes), linear, modes)

@@ -5,6 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sciml.core.memory import Order, in_order, memory_order
+
 
 @final
 class Symbols:
@@ -19,15 +21,15 @@ class Symbols:
     def __init__(self, *symbols: Tensor) -> None:
         self._symbols = symbols
         self._keep = not any(symbol.requires_grad for symbol in symbols)
-        self._casts: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+        self._casts: dict[tuple[torch.dtype, torch.device, Order], tuple[Tensor, ...]] = {}
 
     def __call__(self, y: Tensor) -> tuple[Tensor, ...]:
-        """The symbols in the dtype and on the device of `y`."""
-        key = (y.dtype, y.device)
+        """The symbols in the dtype and on the device of `y`, and lying in memory like it."""
+        key = (y.dtype, y.device, memory_order(y))
         if key in self._casts:
             return self._casts[key]
         with torch.inference_mode(False):  # they may serve a training step later
-            casts = tuple(symbol.to(device=y.device, dtype=y.dtype) for symbol in self._symbols)
+            casts = tuple(in_order(symbol.to(device=y.device, dtype=y.dtype), key[2]) for symbol in self._symbols)
         if self._keep:
             self._casts[key] = casts
         return casts

@@ -63,12 +63,11 @@ class TravellingSines:
         # A sin(a + i l x) has the coefficient A exp(i a) / 2i at mode l.
         place = self.wavenumbers.cpu().double()[..., None] == modes.numbers()[0]
         weight = place * (self.amplitudes * torch.exp(1j * self.phases)).cpu().to(torch.complex128)[..., None] / 2j
-        symbols, turning = Symbols(weight), Symbols(self.frequencies.cpu().double())
+        symbols = Symbols(weight, 1j * self.frequencies.cpu().double()[..., None])
 
         def forced(t: Tensor, y: Tensor) -> Tensor:
-            angle = turning(y.real)[0] * t.reshape(-1, 1)
-            phase = torch.polar(torch.ones_like(angle), angle)
-            return nonlinear(t, y) + (symbols(y)[0] * phase[..., None]).sum(1, keepdim=True)
+            waves, turning = symbols(y)
+            return nonlinear(t, y) + (waves * torch.exp(turning * t)).sum(1, keepdim=True)
 
         return forced
 

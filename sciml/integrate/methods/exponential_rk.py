@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from sciml.core import State
+from sciml.core.memory import in_order, memory_order
+from sciml.integrate.flat import real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.phi import phi
 from sciml.integrate.terms import AbstractTerm, SemiLinear
@@ -229,7 +231,7 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     dt = float(f"{dt:.12e}")
     counted = isinstance(term.linear, Tensor) and not term.linear.is_inference()
     version = term.linear._version if counted else 0  # type: ignore[union-attr]
-    key = (id(tableau), dt, y.dtype, y.device, version)
+    key = (id(tableau), dt, y.dtype, y.device, memory_order(y), version)
     if key in tables:
         tables[key] = tables.pop(key)  # the one used last goes last
         return tables[key]
@@ -258,17 +260,18 @@ def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Ti
         linear = torch.tensor(linear, dtype=torch.complex128 if isinstance(linear, complex) else torch.float64)
     step = wide(dt) if isinstance(dt, Tensor) else dt
     z = (step * wide(linear)).to(y.device)
+    order = memory_order(y)
     made: dict[Weight, Tensor] = {}
 
     def ready(weight: Weight) -> Tensor:
         if weight not in made:  # stages share weights
-            made[weight] = (step * weight(z)).to(y.dtype)
+            made[weight] = in_order((step * weight(z)).to(y.dtype), order)
         return made[weight]
 
     def rows(row: dict[int, Weight]) -> dict[int, Tensor]:
         return {j: ready(weight) for j, weight in row.items()}
 
-    exponentials = {c: phi(0, c * z).to(y.dtype) for c in (*tableau.c[1:], 1.0)}
+    exponentials = {c: in_order(phi(0, c * z).to(y.dtype), order) for c in (*tableau.c[1:], 1.0)}
     return _Table(
         exponentials=tuple(exponentials[c] for c in (*tableau.c[1:], 1.0)),
         a=tuple(rows(row) for row in tableau.a),
@@ -312,8 +315,8 @@ def _combined(total: Tensor, weights: list[tuple[int, Tensor]], slopes: list[Ten
 
 
 def _evaluate(term: SemiLinear, t: Time, y: Tensor) -> Tensor:
-    real = y.real.dtype if y.is_complex() else y.dtype
-    time = t.to(real) if isinstance(t, Tensor) else torch.full((), t, dtype=real, device=y.device)
+    real = real_dtype(y)
+    time = t.to(real) if isinstance(t, Tensor) else torch.scalar_tensor(t, dtype=real, device=y.device)
     slope = term.nonlinear(time, y)
     if slope.shape != y.shape or slope.dtype != y.dtype:
         raise ValueError(

@@ -1,0 +1,248 @@
+"""Spectral PDE steps in turn with exponax (ETD2RK, 2/3 rule, float32) and torch-cfd (time to equal error, float64).
+
+    python benchmarks/speed/pde.py [plane] [line] [box] [error] --threads 2
+
+exponax's vorticity is minus the curl, so that it is given minus the field. Answers are compared before anything is
+timed.
+"""
+
+import argparse
+import functools
+import importlib
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import Row, check, compare, markdown, peer, quiet, write
+from torch import Tensor
+
+from sciml.core import Key
+from sciml.grids import Grid
+from sciml.integrate import ETD2RK, ETD43, ETDRK4, AbstractMethod, Fixed, Ladder, SaveAt, SemiLinear, solve
+from sciml.pde import (
+    AbstractEquation,
+    Channels,
+    GaussianRandomField,
+    KuramotoSivashinsky,
+    NavierStokes2D,
+    NavierStokes3D,
+    Spectral,
+    TruncatedFourier,
+)
+
+SEED = 0
+TAU = 2 * math.pi
+RESULTS = Path(__file__).parent / "results" / "pde.json"
+
+
+def rollout(system: Spectral, method: AbstractMethod, u0: Tensor, dt: float, steps: int, *, every: bool) -> Tensor:
+    """The fields after every step, (batch, time, ...), or after the last one alone, from fields."""
+    save = SaveAt(every=1) if every else SaveAt(t1=True)
+    control = Fixed(n=steps)
+    ys = solve(system.term, method, system.encode(u0), 0.0, steps * dt, control=control, save=save).ys
+    return system.decode(ys.flatten(0, 1)).unflatten(0, ys.shape[:2]) if every else system.decode(ys)
+
+
+def compiled(system: Spectral) -> Spectral:
+    """The same with its nonlinear part compiled."""
+    other = Spectral(system.equation, system.grid)
+    term = SemiLinear(other.term.linear, torch.compile(other.term.nonlinear))
+    object.__setattr__(other, "term", term)
+    return other
+
+
+def transforms_only(grid: Grid, batch: int, inverse: int, forward: int, evaluations: int) -> Callable[[], None]:
+    """As many whole transforms as the evaluations make, and nothing else."""
+    u = torch.randn(batch, forward, *grid.points)
+    y = torch.fft.rfftn(torch.randn(batch, inverse, *grid.points), dim=grid.space)
+
+    def run() -> None:
+        for _ in range(evaluations):
+            torch.fft.irfftn(y, s=grid.points, dim=grid.space)
+            torch.fft.rfftn(u, dim=grid.space)
+
+    return run
+
+
+def exponax_rollout(
+    stepper: Any, u0: Tensor, steps: int, *, every: bool
+) -> tuple[Callable[[], Any], Callable[[], Tensor]]:
+    """A call that waits for exponax's rollout of a batch, and its answer as a tensor."""
+    jax, exponax = importlib.import_module("jax"), importlib.import_module("exponax")
+    numpy = importlib.import_module("numpy")
+    body = exponax.rollout(stepper, steps) if every else exponax.RepeatedStepper(stepper, steps)
+    one = len(u0) == 1
+    run = jax.jit((lambda u: body(u)) if one else jax.vmap(lambda u: body(u)))
+    start = jax.numpy.asarray(u0[0].numpy() if one else u0.numpy())
+
+    def call() -> Any:
+        return jax.block_until_ready(run(start))
+
+    def answer() -> Tensor:
+        made = torch.from_numpy(numpy.array(call()))
+        return made[None] if one else made
+
+    return call, answer
+
+
+def contenders(
+    name: str,
+    equation: AbstractEquation,
+    grid: Grid,
+    u0: Tensor,
+    dt: float,
+    steps: int,
+    sign: float,
+    make: Any,
+    every: bool,
+) -> dict[str, Callable[[], Any]]:
+    """exponax, sciml and sciml compiled, after their answers were compared."""
+    system = Spectral(equation, grid)
+    made: dict[str, Callable[[], Any]] = {}
+    ours = quiet(lambda: rollout(system, ETD2RK(), u0, dt, steps, every=every))
+    if make is not None:
+        call, answer = exponax_rollout(make(), sign * u0, steps, every=every)
+        check(f"{name}: sciml", ours(), sign * answer(), 2e-4)
+        made["exponax"] = call
+    made["sciml"] = ours
+    fast = compiled(system)
+    made["sciml, compiled"] = quiet(lambda: rollout(fast, ETD2RK(), u0, dt, steps, every=every))
+    check(f"{name}: compiled", made["sciml, compiled"](), ours(), 2e-4)
+    return made
+
+
+def plane(rounds: int) -> list[Row]:
+    """2-D vorticity steps."""
+    exponax = peer("exponax")
+    rows = []
+    for points, batch, steps in ((128, 1, 20), (128, 8, 20), (256, 1, 10), (256, 8, 5)):
+        grid, dt, nu = Grid((points, points), (TAU, TAU)), 0.002, 1e-3
+        u0 = GaussianRandomField(4, 3.0).sample(Key.rows(SEED, batch), grid).float()
+        # Exact for the modes both keep: what the 2/3 rule drops is not there to begin with.
+        u0 = Spectral(NavierStokes2D(nu), grid).decode(Spectral(NavierStokes2D(nu), grid).encode(u0))
+        make = None
+        if exponax is not None:
+            make = functools.partial(exponax.stepper.NavierStokesVorticity, 2, TAU, points, dt, diffusivity=nu, order=2)
+        for every in (False, True):
+            name = f"vorticity {points}², batch {batch}, {steps} steps" + (", each kept" if every else "")
+            made = contenders(name, NavierStokes2D(nu), grid, u0, dt, steps, -1.0, make, every)
+            made["transforms only"] = quiet(transforms_only(grid, batch, 2, 2, 2 * steps))
+            rows += compare(name, made, rounds)
+    return rows
+
+
+def line(rounds: int) -> list[Row]:
+    """Kuramoto-Sivashinsky, 256 points, batch 32, 200 steps with output."""
+    exponax = peer("exponax")
+    grid, dt, steps = Grid((256,), (64.0,)), 0.05, 200
+    u0 = TruncatedFourier(8, 1.0).sample(Key.rows(SEED, 32), grid).float()
+    make = None
+    if exponax is not None:
+        make = functools.partial(exponax.stepper.KuramotoSivashinskyConservative, 1, 64.0, 256, dt, order=2)
+    name = "Kuramoto-Sivashinsky 256 points, batch 32, 200 steps, each kept"
+    made = contenders(name, KuramotoSivashinsky(), grid, u0, dt, steps, 1.0, make, True)
+    made["transforms only"] = quiet(transforms_only(grid, 32, 1, 1, 2 * steps))
+    return compare(name, made, rounds)
+
+
+def box(rounds: int) -> list[Row]:
+    """3-D velocity steps."""
+    exponax = peer("exponax")
+    rows = []
+    for points, batch, steps in ((32, 1, 10), (48, 1, 5), (64, 1, 3)):
+        grid, dt, nu = Grid((points,) * 3, (TAU,) * 3), 0.002, 1e-2
+        system = Spectral(NavierStokes3D(nu), grid)
+        initial = Channels(tuple(GaussianRandomField(2, 1.0) for _ in range(3)))
+        u0 = system.decode(system.encode(initial.sample(Key.rows(SEED, batch), grid).float()))
+        make = None
+        if exponax is not None:
+            make = functools.partial(exponax.stepper.NavierStokesVelocity, 3, TAU, points, dt, diffusivity=nu, order=2)
+        name = f"velocity {points}³, batch {batch}, {steps} steps"
+        made = contenders(name, NavierStokes3D(nu), grid, u0, dt, steps, 1.0, make, False)
+        made["transforms only"] = quiet(transforms_only(grid, batch, 3, 5, 2 * steps))
+        rows += compare(name, made, rounds)
+    return rows
+
+
+def cfd_rollout(u0: Tensor, nu: float, t1: float, steps: int) -> Tensor:
+    """torch-cfd's spectral solver with its fourth-order Runge-Kutta and Crank-Nicolson."""
+    grids, spectral = importlib.import_module("torch_cfd.grids"), importlib.import_module("torch_cfd.spectral")
+    n = u0.shape[-1]
+    grid = grids.Grid((n, n), domain=((0, TAU), (0, TAU)))
+    solver = spectral.NavierStokes2DSpectral(
+        viscosity=nu, grid=grid, smooth=True, step_fn=spectral.RK4CrankNicolsonStepper()
+    ).double()
+    y = torch.fft.rfft2(u0[:, 0])
+    y, _ = solver(y, t1 / steps, steps=steps)
+    return torch.fft.irfft2(y)[:, None]
+
+
+def error(rounds: int) -> list[Row]:
+    """Time to an error of 1e-5 at 256², decaying turbulence, float64."""
+    if peer("torch_cfd") is None:
+        return []
+    points, nu, t1, wanted = 256, 1e-3, 0.5, 1e-5
+    grid = Grid((points, points), (TAU, TAU))
+    system = Spectral(NavierStokes2D(nu), grid)
+    u0 = system.decode(system.encode(GaussianRandomField(6, 5.0).sample(Key.rows(SEED, 1), grid)))
+
+    def sciml(steps: int) -> Tensor:
+        return rollout(system, ETDRK4(), u0, t1 / steps, steps, every=False)
+
+    def ladder(tolerance: float) -> Tensor:
+        return solve(
+            system.term, ETD43(), system.encode(u0), 0.0, t1, control=Ladder(tolerance, 1e-12),
+            save=SaveAt(t1=True, fn=lambda t, y: system.decode(y)),
+        ).ys  # fmt: skip
+
+    with torch.no_grad():
+        exact = sciml(1600)
+        chosen: dict[str, Callable[[], Any]] = {}
+        run: Callable[[Any], Tensor]
+        for name, run, settings in (
+            (
+                "torch-cfd",
+                lambda n: cfd_rollout(u0, nu, t1, n),
+                (20, 28, 40, 56, 80, 113, 160, 226, 320, 640),
+            ),
+            ("sciml, ETDRK4", sciml, (14, 20, 28, 40, 56, 80, 113, 160, 226, 320)),
+            ("sciml, ETD43 on a ladder", ladder, tuple(10 ** (-k / 4) for k in range(12, 33))),
+        ):
+            for setting in settings:
+                start = time.perf_counter()
+                off = float((run(setting) - exact).norm() / exact.norm())
+                if off <= wanted:
+                    print(f"{name}: {setting:g}, error {off:.2e}, {time.perf_counter() - start:.2f} s")
+                    chosen[name] = quiet(functools.partial(run, setting))
+                    break
+            else:
+                raise SystemExit(f"{name} does not come to {wanted:g}.")
+    return compare(f"vorticity {points}² to t={t1:g}, error {wanted:g}, float64", chosen, rounds)
+
+
+def main() -> None:
+    """Run the chosen parts and record them."""
+    parts = {"plane": plane, "line": line, "box": box, "error": error}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch, and of XLA if 1")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.threads == 1:
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.parts or parts:
+        made = parts[name](options.rounds)
+        print(markdown(made, header=not rows), flush=True)
+        rows += made
+    write(options.out, rows, seed=SEED, rounds=options.rounds, peers=("exponax", "jax", "torch-cfd"))
+
+
+if __name__ == "__main__":
+    main()
