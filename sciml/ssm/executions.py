@@ -65,6 +65,12 @@ class Convolution(AbstractExecution):
     def _kernel(self, system: Running, time: int) -> Tensor:
         if self.kernel is None:
             return system.kernel(time)
+        wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
+        if self.kernel.shape[:-1] != wanted:
+            raise ValueError(
+                f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(self.kernel.shape)}. "
+                "Take that of the same layer, layer.kernel(length)."
+            )
         if self.kernel.shape[-1] < time:
             raise ValueError(
                 f"the kernel given to `Convolution` has {self.kernel.shape[-1]} lags, and the series has {time} times. "
