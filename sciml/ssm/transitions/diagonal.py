@@ -115,7 +115,7 @@ class DiagonalTransition(AbstractTransition):
 
 
 def _turned(exponent: Tensor) -> Tensor:
-    """Angles between -pi and pi, which whole powers do not tell apart, so that little is lost where they are rounded."""
+    """Angles from -pi to pi, which whole powers do not tell apart: little is lost where they are rounded."""
     if not exponent.is_complex():
         return exponent
     return torch.complex(exponent.real, torch.remainder(exponent.imag + math.pi, math.tau) - math.pi)
