@@ -188,7 +188,7 @@ class StateSpace(AbstractLayer):
             check_state(state, (len(u), self.systems, self.matrix.state), self._state_dtype)
         system = self.running(as_intervals(dt, u))
         kind = type(self.matrix)
-        execution = execution or default_execution(kind, system.changing, selective=False)
+        execution = execution or default_execution(kind, system.changing, selective=False, inputs=self.inputs)
         Cell(kind, self.discretisation, system.changing, execution, selective=False).check()
         inputs = u.unflatten(-1, (self.systems, self.inputs))
         outcome = execution.run(system, inputs, state, want_state)
