@@ -16,6 +16,8 @@ from torch import Tensor
 
 _CACHED = 2**17
 """Numbers per intermediate array: those of one piece of times stay in a second-level cache."""
+_PIECES = 8
+"""Pieces per segment, at most: their states and factors stay in a third-level cache."""
 
 
 def selective_scan(
@@ -50,8 +52,8 @@ def _times_per_piece(x: Tensor) -> int:
 
 
 def _segment(time: int, piece: int) -> int:
-    """Times between stored states: whole pieces, about the square root of all."""
-    return piece * max(1, round(math.sqrt(time) / piece))
+    """Times between stored states: whole pieces, about the square root of all, and no more than a cache holds."""
+    return piece * max(1, min(round(math.sqrt(time) / piece), _PIECES))
 
 
 @torch.library.custom_op("sciml::selective_scan", mutates_args=())
@@ -60,7 +62,8 @@ def _scan(v: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, x0: Tensor) 
     time = v.shape[1]
     piece = _times_per_piece(x0)
     segment = _segment(time, piece)
-    y = v.new_empty(time, len(v), v.shape[2])
+    y = v.new_empty(v.shape)
+    out = y.transpose(0, 1)
     starts = x0.new_empty(-(-time // segment), *x0.shape)
     x, work = x0, _Work(x0, piece)
     v, step, b, c = (value.transpose(0, 1) for value in (v, step, b, c))
@@ -69,9 +72,9 @@ def _scan(v: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, x0: Tensor) 
             starts[at // segment].copy_(x)
         now = slice(at, at + piece)
         states, _ = work.states(x, a, v[now], step[now], b[now])
-        torch.matmul(c[now].unsqueeze(-2), states, out=y[now].unsqueeze(-2))
+        torch.matmul(c[now].unsqueeze(-2), states, out=out[now].unsqueeze(-2))
         x = states[-1].clone()
-    return y.transpose(0, 1).contiguous(), x, starts
+    return y, x, starts
 
 
 class _Work:
@@ -95,7 +98,7 @@ class _Work:
 def _(v: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, x0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     time = v.shape[1]
     segment = _segment(time, _times_per_piece(x0))
-    return torch.empty_like(v), torch.empty_like(x0), x0.new_empty((-(-time // segment), *x0.shape))
+    return v.new_empty(v.shape), x0.new_empty(x0.shape), x0.new_empty((-(-time // segment), *x0.shape))
 
 
 @torch.library.custom_op("sciml::selective_scan_backward", mutates_args=())
@@ -107,8 +110,10 @@ def _scan_backward(
     piece = _times_per_piece(starts[0])
     segment = _segment(time, piece)
     work, buffer = _Work(starts[0], min(segment, time)), starts.new_empty(piece, *starts.shape[1:])
-    inputs = tuple(value.transpose(0, 1).contiguous() for value in (v, step, b, c, grad_y))
-    grads = tuple(torch.empty_like(value) for value in inputs[:4])
+    # Views with times first: large arrays are not copied, for fresh pages cost more than strides.
+    inputs = tuple(value.transpose(0, 1) for value in (v, step, b, c, grad_y))
+    results = tuple(value.new_empty(value.shape) for value in (v, step, b, c))
+    grads = tuple(value.transpose(0, 1) for value in results)
     grad_a, adjoint = torch.zeros_like(a), grad_last
     for index in range(len(starts) - 1, -1, -1):
         now = slice(index * segment, min((index + 1) * segment, time))
@@ -128,7 +133,7 @@ def _scan_backward(
                 [value[part] for value in own],
                 [value[part] for value in own_grads],
             )
-    of_v, of_step, of_b, of_c = (value.transpose(0, 1).contiguous() for value in grads)
+    of_v, of_step, of_b, of_c = results
     return of_v, of_step, grad_a, of_b, of_c, adjoint
 
 
@@ -171,7 +176,7 @@ def _piece_backward(
 def _(
     grad_y: Tensor, grad_last: Tensor, v: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, starts: Tensor
 ) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(value) for value in (v, step, a, b, c, starts[0]))
+    return tuple(value.new_empty(value.shape) for value in (v, step, a, b, c, starts[0]))
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
