@@ -26,6 +26,7 @@ _ROOMS = (
     "nn",
     "paths",
     "pde",
+    "ssm",
     "surrogates",
     "training",
 )

@@ -8,15 +8,19 @@ parameters, the linear map of the last 64 values that is best on the training se
 mean squares over the standard deviation of the series, so that 1 is the error of the mean.
 """
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import final
 
 import torch
 from batch import Batch, shuffled
 from dynamics import lorenz, mackey_glass
-from learning import Scores, Task
+from learning import Budget, Contender, Scores, Task, compete, parameters
+from models import s4d_model, slow_systems
+from record import Findings, main
+from recurrent import GRU, width_for
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -72,6 +76,11 @@ def data(system: System, training: int, held_out: int) -> Data:
     return Data(*(windows(part, system) for part in parts))
 
 
+def figures(system: System) -> list[str]:
+    """Names of the errors."""
+    return [f"{h} steps ahead" for h in system.horizons]
+
+
 def errors(answers: Tensor, test: Batch) -> Tensor:
     """Root mean squares over the times that count, one for each horizon."""
     return (answers - test.targets)[:, PAST:].square().mean((0, 1)).sqrt()
@@ -81,7 +90,7 @@ def task(made: Data, system: System, batch: int) -> Task:
     """Mean square over both horizons and the times that count."""
 
     def score(answers: Tensor) -> Scores:
-        return dict(zip((f"{h} steps" for h in system.horizons), errors(answers, made.test).tolist(), strict=True))
+        return dict(zip(figures(system), errors(answers, made.test).tolist(), strict=True))
 
     return Task(
         batches=shuffled(made.training, batch),
@@ -109,3 +118,36 @@ def linear(made: Data) -> Tensor:
 def persistence(made: Data) -> Tensor:
     """The last value."""
     return made.test.inputs.expand(-1, -1, 2)
+
+
+BUDGET = Budget(updates=500, batch=32, weight_decay=0.0)
+TUNING = Budget(updates=150, batch=32, weight_decay=0.0)
+
+
+def run(name: str, smoke: bool) -> Findings:
+    """All contenders on one system, three seeds."""
+    system = SYSTEMS[name]
+    budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
+    made = data(system, *((8, 4) if smoke else (1024, 256)))
+    build = partial(s4d_model, 1, 2, width=32, blocks=2, state=32, shortest=1e-2, longest=0.5)
+    count = parameters(build())
+    contenders = (
+        Contender("S4D", build, rates=(4e-3, 1e-2), groups=slow_systems),
+        Contender("GRU", lambda: GRU(1, 2, width_for(count, 1, 2)), rates=(3e-3, 1e-2)),
+        Contender("GRU, 2 layers", lambda: GRU(1, 2, width_for(count, 1, 2, 2), 2), rates=(3e-3, 1e-2)),
+    )
+    made_task = task(made, system, budget.batch)
+    tasks = dict.fromkeys(range(1 if smoke else 3), made_task)
+    rows = compete(contenders, tasks, budget, tuned_on=made_task, tuning=tuning)
+    for baseline in (linear, persistence):
+        found = errors(baseline(made), made.test).tolist()
+        rows.append({"contender": baseline.__name__, "seed": 0, **dict(zip(figures(system), found, strict=True))})
+    settings: dict[str, object] = {"length": system.length, "horizons": system.horizons, "unit": system.unit}
+    settings |= {"training": len(made.training), "test": len(made.test)}
+    settings |= {"budget": asdict(budget), "tuning": asdict(tuning)}
+    return Findings(rows, settings, dict.fromkeys(figures(system), ".4f"))
+
+
+if __name__ == "__main__":
+    chosen = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in SYSTEMS else "lorenz"
+    main(chosen, __doc__, partial(run, chosen))

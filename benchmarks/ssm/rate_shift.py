@@ -5,17 +5,20 @@
 Writes `results/rate_shift.json`. The task is to say at every time how far a stiffening spring is from rest, from the
 force on it until then. The test series are the same at every rate, and all errors are taken at the same times: those of
 the rate of training. Irregular times are those and a random half of the ones between. Beside the state-space model
-stand a GRU without and with the interval as a second input, and the remedy that knows the rates: a GRU that is shown
-every second sample only.
+stand GRUs without and with the interval as a second input.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import final
 
 import torch
 from batch import Batch, shuffled
 from dynamics import driven_oscillator
-from learning import Scores, Task
+from learning import Budget, Contender, Scores, Task, compete, parameters
+from models import s4d_model, slow_systems
+from record import Findings, main
+from recurrent import GRU, width_for
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -47,15 +50,16 @@ def data(length: int, training: int, held_out: int) -> Data:
     inputs, targets = (force / scales[0]).float().unsqueeze(-1), (position / scales[1]).float().unsqueeze(-1)
     dt = torch.full(inputs.shape[:2], 0.5)
     sizes = [training, held_out, held_out]
-    columns = [v.split(sizes) for v in (inputs[:, 1::2], targets[:, 1::2], 2 * dt[:, 1::2])]
-    parts = [Batch(*part) for part in zip(*columns, strict=True)]
+    columns = [v.split(sizes) for v in (inputs[:, 1::2], targets[:, 1::2])]
+    training_part, validation, test = (Batch(*part) for part in zip(*columns, strict=True))
     doubled = Batch(inputs, targets, dt).rows(slice(count - held_out, count))
     irregular, shared = thinned(doubled)
-    return Data(*parts, doubled, irregular, shared)
+    return Data(training_part, validation, test, doubled, irregular, shared)
 
 
 def thinned(doubled: Batch) -> tuple[Batch, Tensor]:
     """All entries at times of training and, in every series, a random half of the others."""
+    assert doubled.dt is not None
     held_out, length = doubled.dt.shape
     between = Key.rows(1, held_out).uniform(length // 2).argsort(dim=1) < length // 4
     keep = torch.stack([between, torch.ones_like(between)], dim=-1).flatten(1)
@@ -91,5 +95,35 @@ def task(made: Data, batch: int) -> Task:
 
 def with_interval(batch: Batch) -> Batch:
     """The interval as a further channel."""
-    assert batch.dt is not None
-    return Batch(torch.cat([batch.inputs, batch.dt.unsqueeze(-1)], dim=-1), batch.targets, batch.dt)
+    dt = torch.ones(batch.inputs.shape[:2]) if batch.dt is None else batch.dt
+    return Batch(torch.cat([batch.inputs, dt.unsqueeze(-1)], dim=-1), batch.targets, batch.dt)
+
+
+BUDGET = Budget(updates=500, batch=32, weight_decay=0.0)
+TUNING = Budget(updates=150, batch=32, weight_decay=0.0)
+FIGURES = ("same rate", "twice the rate", "ratio", "irregular", "its ratio")
+
+
+def run(smoke: bool) -> Findings:
+    """All contenders, three seeds."""
+    budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
+    made = data(16, 8, 4) if smoke else data(160, 1024, 256)
+    build = partial(s4d_model, 1, 1, width=32, blocks=2, state=32, shortest=1e-2, longest=0.5)
+    count = parameters(build())
+    gru = partial(GRU, answers=1, width=width_for(count, 1, 1))
+    contenders = (
+        Contender("S4D", build, rates=(4e-3, 1e-2), groups=slow_systems),
+        Contender("GRU", partial(gru, 1), rates=(3e-3, 1e-2)),
+        Contender("GRU, interval as an input", partial(gru, 2), rates=(3e-3, 1e-2), prepare=with_interval),
+    )
+    made_task = task(made, budget.batch)
+    tasks = dict.fromkeys(range(1 if smoke else 3), made_task)
+    rows = compete(contenders, tasks, budget, tuned_on=made_task, tuning=tuning)
+    settings: dict[str, object] = {"interval": INTERVAL, "length": made.test.inputs.shape[1]}
+    settings |= {"training": len(made.training), "test": len(made.test)}
+    settings |= {"budget": asdict(budget), "tuning": asdict(tuning)}
+    return Findings(rows, settings, dict.fromkeys(FIGURES, ".3f"))
+
+
+if __name__ == "__main__":
+    main("rate_shift", __doc__, run)

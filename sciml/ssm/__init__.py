@@ -1,5 +1,6 @@
 """State-space models of series: structure, discretisation and execution as separate choices."""
 
+from sciml.ssm import hippo, kernels
 from sciml.ssm.bidirectional import Bidirectional
 from sciml.ssm.cells import Approximate, Cell, Refused, RefusedError, Supported, cells
 from sciml.ssm.constraints import Clipped, Exponential, Free, Softplus
@@ -21,6 +22,7 @@ from sciml.ssm.layers.s5 import s5
 from sciml.ssm.layers.selective import Selective, SelectiveState
 from sciml.ssm.matrices import Companion, Dense, Diagonal, DiagonalPlusLowRank
 from sciml.ssm.mixing import Gated, Plain, SelfGated
+from sciml.ssm.nplr import DPLR, dplr
 from sciml.ssm.parameter_groups import parameter_groups
 from sciml.ssm.residual import DeepSSM, Residual
 from sciml.ssm.rollout import rollout
@@ -28,6 +30,7 @@ from sciml.ssm.spacetime import Forecast, SpaceTime
 from sciml.ssm.system import StateSpace
 
 __all__ = [
+    "DPLR",
     "ZOH",
     "AbstractLayer",
     "Ahead",
@@ -69,9 +72,12 @@ __all__ = [
     "Supported",
     "cells",
     "companion",
+    "dplr",
     "dss",
     "flow",
+    "hippo",
     "intervals",
+    "kernels",
     "lru",
     "lssl",
     "parameter_groups",

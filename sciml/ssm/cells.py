@@ -130,9 +130,11 @@ def innermost(execution: AbstractExecution) -> AbstractExecution:
     return execution
 
 
-def default_execution(matrix: type[AbstractMatrix], changing: bool, selective: bool) -> AbstractExecution:
-    """The fastest that is not refused, on long series."""
-    if not changing and not selective:
+def default_execution(
+    matrix: type[AbstractMatrix], changing: bool, selective: bool, inputs: int = 1
+) -> AbstractExecution:
+    """The fastest that is not refused, on long series; one diagonal system of many inputs has few states to scan."""
+    if not changing and not selective and not (matrix is Diagonal and inputs > 1):
         return Convolution()
     return Recurrent() if matrix is DiagonalPlusLowRank else Scan()
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
+from sciml.ssm.fused import fused_scan
 from sciml.ssm.kernels import causal
 from sciml.ssm.running import Outcome, Running
 from sciml.ssm.transitions.diagonal import DiagonalTransition
@@ -65,6 +66,12 @@ class Convolution(AbstractExecution):
     def _kernel(self, system: Running, time: int) -> Tensor:
         if self.kernel is None:
             return system.kernel(time)
+        wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
+        if self.kernel.shape[:-1] != wanted:
+            raise ValueError(
+                f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(self.kernel.shape)}. "
+                "Take that of the same layer, layer.kernel(length)."
+            )
         if self.kernel.shape[-1] < time:
             raise ValueError(
                 f"the kernel given to `Convolution` has {self.kernel.shape[-1]} lags, and the series has {time} times. "
@@ -79,9 +86,13 @@ class Scan(AbstractExecution):
     """All states at once by joining steps."""
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
-        """The recurrence of `sciml.ssm.kernels.scan` for diagonal systems, by halving for dense ones."""
+        """The recurrence of `sciml.ssm.kernels` for diagonal systems, by halving for dense ones."""
+        x0 = _zero(system, u) if x0 is None else x0
+        fused = fused_scan(system, u, x0)
+        if fused is not None:
+            return fused
         transition = system.transition
-        x = transition.scan(transition.force(system.ports.b, u), _zero(system, u) if x0 is None else x0)
+        x = transition.scan(transition.force(system.ports.b, u), x0)
         return Outcome(system.ports.read(x), x[:, -1])
 
 

@@ -1,7 +1,7 @@
 """From times to intervals. An interval belongs to the entry at its end, and 0 leaves the state as it is."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core.checks import check_positive, check_shape
@@ -12,7 +12,7 @@ Interval = Tensor | float | None
 
 
 def intervals(
-    times: Float[Tensor, "batch time"], first: float, present: Bool[Tensor, "batch time"] | None = None
+    times: Float[Tensor, "batch time"], first: float, present: Tensor | None = None
 ) -> Float[Tensor, "batch time"]:
     """Time since the entry before, and 0 where there is no entry.
 
@@ -20,7 +20,7 @@ def intervals(
         times: when; where nothing is present they are not read, [time].
         first: the interval of the first entry of each series, over which its input is held, [time]. At 0 it would not
             be seen at all: take a typical interval.
-        present: which entries there are; all by default.
+        present: which entries there are, (batch, time) of bool; all by default.
 
     Raises:
         ValueError: if `first` is not positive, shapes disagree, or times fall or are not finite.

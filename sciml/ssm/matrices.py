@@ -149,7 +149,7 @@ class Dense(AbstractMatrix):
 
     def __init__(self, a: Tensor) -> None:
         super().__init__()
-        check_shape("a", a, (None, None, a.shape[-1]), "systems, states and states")
+        check_shape("a", a, (None, a.shape[-1], a.shape[-1]), "systems, states and states")
         self.systems, self.state = a.shape[:2]
         self.a = nn.Parameter(a.clone())
 

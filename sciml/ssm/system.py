@@ -187,11 +187,9 @@ class StateSpace(AbstractLayer):
         if state is not None:
             check_state(state, (len(u), self.systems, self.matrix.state), self._state_dtype)
         system = self.running(as_intervals(dt, u))
-        cell = Cell(type(self.matrix), self.discretisation, system.changing, execution or Recurrent(), selective=False)
-        if execution is None:
-            execution = default_execution(cell.matrix, cell.changing, cell.selective)
-        else:
-            cell.check()
+        kind = type(self.matrix)
+        execution = execution or default_execution(kind, system.changing, selective=False, inputs=self.inputs)
+        Cell(kind, self.discretisation, system.changing, execution, selective=False).check()
         inputs = u.unflatten(-1, (self.systems, self.inputs))
         outcome = execution.run(system, inputs, state, want_state)
         y = outcome.y if self.skip is None else outcome.y + self.skip.view(self.systems, -1) * inputs

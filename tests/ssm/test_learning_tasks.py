@@ -195,3 +195,14 @@ def test_a_table_has_means_and_deviations(load):
     made = json.loads(json.dumps({"rows": rows, "figures": {"error": ".2f"}, "seeds": [0, 1, 2], "device": "cpu"}))
     lines = load("record").table({**made, "processor_seconds": 60, "wall_seconds": 120}).splitlines()
     assert lines[2] == "| a | 2.00 ± 1.00 | 1,000 | 0.01 | 60 |" and lines[3] == "| b | 4.00 |  |  |  |"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["digits", "adding", "selective_copying", "forecast", "rate_shift"])
+def test_a_script_runs_in_its_smoke_size(load, script):
+    module = load(script)
+    names = module.SYSTEMS if script == "forecast" else [None]
+    for name in names:
+        found = module.run(True) if name is None else module.run(name, True)
+        assert all(figure in row for row in found.rows for figure in found.figures)
+        assert len({row["contender"] for row in found.rows}) >= 3

@@ -14,6 +14,7 @@ from sciml.ssm.discretise import AbstractDiscretisation, SimplifiedZOH
 from sciml.ssm.executions import AbstractExecution, Recurrent, Scan
 from sciml.ssm.frequencies import s4d_real
 from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.kernels import selective_scan
 from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.layers.token_convolution import TokenConvolution
@@ -137,13 +138,9 @@ class Selective(AbstractLayer):
         v, gate = self.enter(u).chunk(2, dim=-1)
         v, window = self.convolution(v, state.window, interval)
         v = nn.functional.silu(v)
-        system = self._chosen(v, interval)
-        execution = execution or Scan()
-        Cell(Diagonal, self.discretisation, system.changing, execution, selective=True).check()
-        outcome = execution.run(system, v.unsqueeze(-1), state.memory, True)
-        y = outcome.y.squeeze(-1) + self.skip * v
-        assert outcome.state is not None
-        return self.leave(y * nn.functional.silu(gate)), SelectiveState(window, outcome.state)
+        y, memory = self._run(v, interval, state.memory, execution or Scan())
+        y = y + self.skip * v
+        return self.leave(y * nn.functional.silu(gate)), SelectiveState(window, memory)
 
     def step(
         self, u: Float[Tensor, "batch channel"], state: SelectiveState, dt: Interval = None
@@ -168,11 +165,21 @@ class Selective(AbstractLayer):
     def _memory_dtype(self) -> torch.dtype:
         return torch.promote_types(self.skip.dtype, torch.complex64) if self.matrix.is_complex else self.skip.dtype
 
-    def _chosen(self, v: Tensor, interval: Tensor) -> Running:
-        """The system that the entries choose."""
+    def _run(self, v: Tensor, interval: Tensor, memory: Tensor, execution: AbstractExecution) -> tuple[Tensor, Tensor]:
+        """C x of the system that the entries choose, and its last state; real scans do not keep all states."""
         s, b, c = self.choose(v).split([self.rank, self.state, self.state], dim=-1)
+        scale = nn.functional.softplus(self.widen(s))
+        if (
+            isinstance(execution, Scan)
+            and isinstance(self.discretisation, SimplifiedZOH)
+            and not self.matrix.is_complex
+        ):
+            return selective_scan(v, interval.unsqueeze(-1) * scale, self.matrix.values(), b, c, memory)
         if self.matrix.is_complex:
             b, c = (torch.view_as_complex(value.unflatten(-1, (-1, 2)).contiguous()) for value in (b, c))
-        scale = nn.functional.softplus(self.widen(s)).unsqueeze(-1)
         ports = Ports(b[:, :, None, :, None], c[:, :, None, None, :])
-        return Running(self.matrix, self.discretisation, Steps(interval, scale), ports)
+        system = Running(self.matrix, self.discretisation, Steps(interval, scale.unsqueeze(-1)), ports)
+        Cell(Diagonal, self.discretisation, system.changing, execution, selective=True).check()
+        outcome = execution.run(system, v.unsqueeze(-1), memory, True)
+        assert outcome.state is not None
+        return outcome.y.squeeze(-1), outcome.state

@@ -1,5 +1,6 @@
 """Steps of diagonal systems: every entry of the state goes its own way."""
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -39,7 +40,7 @@ class DiagonalTransition(AbstractTransition):
         step = wide(steps.interval)[..., None, None] * wide(steps.scale)
         z = wide(a) * step
         factor, gain = (value.to(a.dtype) for value in (rule.factor(z), rule.gain(z) * step))
-        return cls(factor, gain, rule.exponent(z)[0, 0])
+        return cls(factor, gain, _turned(rule.exponent(z)[0, 0]))
 
     @property
     def fixed(self) -> bool:
@@ -111,6 +112,13 @@ class DiagonalTransition(AbstractTransition):
         single = torch.promote_types(self.factor.dtype, torch.complex64)
         weights = weights if paired else (weights / 2).to(single)
         return exponential_sum(weights, exponent.to(single).expand(weights.shape), length)
+
+
+def _turned(exponent: Tensor) -> Tensor:
+    """Angles from -pi to pi, which whole powers do not tell apart: little is lost where they are rounded."""
+    if not exponent.is_complex():
+        return exponent
+    return torch.complex(exponent.real, torch.remainder(exponent.imag + math.pi, math.tau) - math.pi)
 
 
 def _real_times(rows: Tensor, columns: Tensor) -> Tensor:

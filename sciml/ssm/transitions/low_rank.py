@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sciml.ssm.discretise import AbstractRational
 from sciml.ssm.kernels import cauchy
-from sciml.ssm.pairs import row_times_state
+from sciml.ssm.pairs import row_times_state, wide
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import AbstractTransition
@@ -55,7 +55,10 @@ class LowRankTransition(AbstractTransition):
     @classmethod
     def of(cls, a: Tensor, p: Tensor, rule: AbstractRational, steps: Steps) -> "LowRankTransition":
         """Steps of diag(a) - P P*, a (systems or 1, state), P (rank, systems or 1, state)."""
+        narrow, dtype = a, a.dtype
         step = steps.product
+        if steps.fixed:  # one step for all is made in double precision
+            a, p, step = wide(a), wide(p), wide(steps.interval)[..., None, None] * wide(steps.scale)
         z = a * step
         divided = rule.gain(z)  # D
         p = p.transpose(0, 1)  # (systems, rank, state)
@@ -64,7 +67,8 @@ class LowRankTransition(AbstractTransition):
         eye = torch.eye(p.shape[1], dtype=coupling.dtype, device=p.device)
         solved = torch.linalg.inv(eye + rule.alpha * step.unsqueeze(-1) * coupling)
         left = step.unsqueeze(-1) * (solved.mT.to(ahead.dtype) @ ahead)
-        return cls(a, p, rule.factor(z), left, right, divided * step, step, rule.alpha, steps.fixed)
+        p, factor, left, right, gain = (v.to(dtype) for v in (p, rule.factor(z), left, right, divided * step))
+        return cls(narrow, p, factor, left, right, gain, step.to(dtype.to_real()), rule.alpha, steps.fixed)
 
     def force(self, b: Tensor, u: Tensor) -> Tensor:
         """Bbar u; the solve acts on B where it is constant, and else on B u."""
