@@ -289,13 +289,14 @@ def test_conditioned_steps_come_to_the_exact_likelihood_where_those_of_a_drift_d
         made.start_mean.fill_(true.mean)
         made.start_log_sd.fill_(0.5 * math.log(true.variance))
         key, exact = Key(7, batch.ids), true.log_likelihood(batch)
-        elbo, one = float(made.loss(batch, key).parts["elbo"]), made.bound(batch, key, 1)
-    print(f"\nbelow the exact likelihood: {float(exact.mean()) - elbo:.4f}, spread {float((one - exact).std()):.4f}")
+        off = made.bound(batch, key, 1) - exact  # where the posterior is exact, of equal value on every path
+        elbo = torch.stack([made.loss(batch, key.fold(i)).parts["elbo"] for i in range(8)]).mean()
+    print(f"\noff by {float(off.mean()):.4f}, spread {float(off.std()):.4f}, ELBO {float(elbo - exact.mean()):.3f}")
     if conditioned:
-        assert abs(float(exact.mean()) - elbo) < 0.02 and float((one - exact).std()) < 0.1
-        assert abs(float((one - exact).mean())) < 0.03
+        assert abs(float(off.mean())) < 0.02 and float(off.std()) < 0.1
+        assert abs(float(elbo - exact.mean())) < 0.3  # of few paths
     else:
-        assert float(exact.mean()) - elbo > 0.3
+        assert float(off.mean()) < -0.3 and float(off.std()) > 0.3
 
 
 def test_every_parameter_of_a_conditioned_model_learns_and_every_path_goes_with_it():
