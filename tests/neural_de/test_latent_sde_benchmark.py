@@ -36,7 +36,7 @@ def test_a_short_training_gains_most_of_what_can_be_gained(bench):
     exact, trivial = float(true.log_likelihood(data).mean()), float(bench.independent(data, data).mean())
     print(f"\nELBO {before:.2f} -> {after:.2f}, bound {bound:.2f}, exact {exact:.2f}, independent {trivial:.2f}")
     assert after > before + 0.5 * (exact - before)
-    assert after < bound < exact + 0.1
+    assert after < bound + 0.2 and bound < exact + 0.1  # the first is of one path each
 
 
 @pytest.mark.parametrize("step", [None, 0.05])
