@@ -104,7 +104,8 @@ def standard_errors(found: OrnsteinUhlenbeck, batch: SeriesBatch) -> Tensor:
     at = torch.tensor([float(x) for x in (found.rate, found.mean, found.spread, found.noise)], dtype=torch.float64)
 
     def loss(values: Tensor) -> Tensor:
-        return -OrnsteinUhlenbeck(*values.unbind()).log_likelihood(double).sum()
+        rate, mean, spread, noise = values.unbind()
+        return -OrnsteinUhlenbeck(rate, mean, spread, noise).log_likelihood(double).sum()
 
     information = torch.autograd.functional.hessian(loss, at)
     assert isinstance(information, Tensor)

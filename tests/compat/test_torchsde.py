@@ -469,3 +469,16 @@ def test_deepcopied_equations_and_quiet_solves():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours.sdeint(sde, start(), TS, dt=0.1)
+
+
+def test_a_class_times_of_two_axes_and_a_brownian_motion_that_is_too_short_are_refused():
+    sde = Equation("diagonal", "ito")
+    with pytest.raises(TypeError, match="`sde` must be an object, got the class Equation itself"):
+        ours.sdeint(Equation, start(), TS)
+    for ts in (torch.tensor([]), torch.linspace(0, 1, 4)[None]):
+        with pytest.raises(ValueError, match="`ts` must hold one or more times along one axis, got shape"):
+            ours.sdeint(sde, start(), ts)
+    size = {"levy_area_approximation": "space-time", "size": (ROWS, SIZE)}
+    for bm in (ours.BrownianInterval(0.0, 0.5, **size), ours.BrownianPath(0.2, torch.zeros(ROWS, SIZE))):
+        with pytest.raises(ValueError, match="`bm` must span the times, 0 to 1, got one from"):
+            ours.sdeint(sde, start(), torch.linspace(0, 1, 4), bm=bm, method="euler", dt=STEP)
