@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from sciml.core import Key
 from sciml.integrate import SDE, SRA1, AdditiveNoise, Fixed, Ito, SaveAt, solve
 from sciml.neural_de import (
-    AffineControl,
     BackwardGRU,
+    Conditioned,
     ConstantDiffusion,
     DriftNet,
     GaussianLikelihood,
-    Guided,
     LatentPaths,
     LatentSDE,
+    Readout,
     SeriesBatch,
 )
 from sciml.paths import BrownianMotion, SpaceTime
@@ -74,10 +74,9 @@ def observed(process: Process, seed: int, rows: int) -> SeriesBatch:
 def model_for(steps: int) -> LatentSDE:
     """z is what is observed but for noise; the drift is a network, everything else a number to be learned."""
     prior, diffusion = DriftNet(1, width=24), ConstantDiffusion(1)
-    head = nn.Sequential(nn.Linear(17, 32), nn.Tanh(), nn.Linear(32, 2))
     return LatentSDE(
-        encoder=BackwardGRU(1, 1, hidden=16, head=head),
-        posterior=Guided(prior, diffusion, AffineControl()),
+        encoder=BackwardGRU(1, 1, hidden=16, head=Readout(18, 2)),
+        posterior=Conditioned(prior, diffusion),
         prior=prior,
         diffusion=diffusion,
         decoder=nn.Identity(),
@@ -111,6 +110,25 @@ def fit(model: LatentSDE, data: SeriesBatch, updates: int) -> None:
             )
 
 
+def drift_and_law(model: LatentSDE, process: Process) -> tuple[list[float], float]:
+    """Where the learned drift is zero and falls, and how far the stationary law of the model is from the true one.
+
+    The law of dz = f dt + g dW is exp(2 int f / g²)/g², up to a factor; the distance is half the integral of the
+    absolute difference, 0 to 1.
+    """
+    z = torch.linspace(-3.0, 3.0, 1201).unsqueeze(1)
+    with torch.no_grad():
+        f, g = model.prior(torch.zeros(()), z)[:, 0], model.diffusion(torch.zeros(()), z)[:, 0]
+    laws = []
+    for drift, spread in ((f, g), (process.drift(z)[:, 0], torch.full_like(g, process.spread))):
+        rate = 2 * drift / spread**2
+        potential = torch.cumulative_trapezoid(rate, dx=0.005) - 2 * spread[1:].log()
+        law = (potential - potential.max()).exp()
+        laws.append(law / law.sum())
+    falls = (f[:-1] > 0) & (f[1:] <= 0)
+    return z[:-1, 0][falls].tolist(), 0.5 * float((laws[0] - laws[1]).abs().sum())
+
+
 def main(smoke: bool, folder: Path) -> None:
     torch.manual_seed(0)
     updates, steps, rows = (5, 15, 128) if smoke else (800, 60, 1024)
@@ -129,6 +147,8 @@ def main(smoke: bool, folder: Path) -> None:
             noise = float(model.likelihood(torch.zeros(1, 1), torch.zeros(1, 1)))
         noise = math.exp(-noise) / math.sqrt(2 * math.pi)
         print(f"  diffusion {spread:.3f} (true {process.spread}), noise {noise:.3f} (true {NOISE})")
+        zeros, distance = drift_and_law(model, process)
+        print(f"  stable zeros of the drift {[round(zero, 2) for zero in zeros]}, stationary law off by {distance:.3f}")
         shown.append((process, some, posterior, prior, model))
     draw(shown, folder / "latent_sde.png")
 

@@ -98,6 +98,20 @@ def most_likely(batch: SeriesBatch, steps: int = 200) -> OrnsteinUhlenbeck:
         return OrnsteinUhlenbeck(*(float(x) for x in (found.rate, found.mean, found.spread, found.noise)))
 
 
+def standard_errors(found: OrnsteinUhlenbeck, batch: SeriesBatch) -> Tensor:
+    """Of rate, mean, spread and noise at their most likely values, by the observed information."""
+    double = SeriesBatch(batch.times.double(), batch.values.double(), batch.mask, batch.ids)
+    at = torch.tensor([float(x) for x in (found.rate, found.mean, found.spread, found.noise)], dtype=torch.float64)
+
+    def loss(values: Tensor) -> Tensor:
+        rate, mean, spread, noise = values.unbind()
+        return -OrnsteinUhlenbeck(rate, mean, spread, noise).log_likelihood(double).sum()
+
+    information = torch.autograd.functional.hessian(loss, at)
+    assert isinstance(information, Tensor)
+    return torch.linalg.inv(information).diagonal().sqrt()
+
+
 def independent(train: SeriesBatch, test: SeriesBatch) -> Tensor:
     """log p of each test series if all observations were independent and normal: no dynamics at all."""
     seen = train.values[train.mask]

@@ -1,7 +1,7 @@
 """Latent SDE on noisy Ornstein-Uhlenbeck data of known parameters: what it recovers, and its bound beside the exact
 likelihood.
 
-    python benchmarks/latent_sde/run.py [--seeds N] [--steps N] [--train-samples N] [--out FILE]
+    python benchmarks/latent_sde/run.py [--seeds N] [--first N] [--substeps N] [--evidence] [--guided] [--out FILE]
 
 z is what is observed but for noise (the decoder is the identity), so that drift and diffusion can be compared with the
 true ones. Else nothing is told: the drift is a network; the diffusion (a constant), the law at first and the noise are
@@ -14,23 +14,26 @@ import math
 import platform
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from ornstein_uhlenbeck import OrnsteinUhlenbeck, independent, most_likely
+from ornstein_uhlenbeck import OrnsteinUhlenbeck, independent, most_likely, standard_errors
 from torch import Tensor, nn
 
 import sciml
 from sciml.core import Key
 from sciml.neural_de import (
+    AffineControl,
     BackwardGRU,
     Conditioned,
     ConstantDiffusion,
     DriftNet,
     GaussianLikelihood,
+    Guided,
     LatentSDE,
+    Readout,
     SeriesBatch,
 )
 
@@ -39,12 +42,17 @@ T_QUANTILE = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Of one run. Times of observations are a random part of the points of a grid, so that the times are irregular.
+class Phase:
+    """Some updates on one bound, in batches of `series` with `samples` paths each; 1 path is the evidence bound."""
 
-    The first quarter of the steps is on the evidence bound, in batches of `batch`; the others are on the bound weighted
-    by importance, in batches of `weighted` with `train_samples` paths each, unless that is 0.
-    """
+    updates: int
+    samples: int
+    series: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one run. Times of observations are a random part of the points of a grid, so that the times are irregular."""
 
     series: int = 1024
     held_out: int = 256
@@ -52,47 +60,48 @@ class Settings:
     span: float = 3.0
     keep: float = 0.75
     substeps: int = 4
-    steps: int = 800
-    batch: int = 256
+    phases: tuple[Phase, ...] = (Phase(600, 1, 256), Phase(600, 8, 64), Phase(600, 32, 32))
     warm_up: int = 100
     learning_rate: float = 1e-2
-    weighted: int = 32
-    train_samples: int = 16
-    samples: int = 64
+    samples: int = 256
+    conditioned: bool = True
+
+    @property
+    def grid(self) -> Tensor:
+        """Times of the steps."""
+        return torch.linspace(0, self.span, self.substeps * self.points + 1, dtype=torch.float64)
 
 
-def model_for(grid: Tensor) -> LatentSDE:
+def model_for(settings: Settings) -> LatentSDE:
     """A latent SDE that sees z itself."""
     prior, diffusion = DriftNet(1, width=16), ConstantDiffusion(1)
-    head = nn.Sequential(nn.Linear(17, 32), nn.Tanh(), nn.Linear(32, 2))
     return LatentSDE(
-        encoder=BackwardGRU(1, 1, hidden=16, head=head),
-        posterior=Conditioned(prior, diffusion),
+        encoder=BackwardGRU(1, 1, hidden=16, head=Readout(18, 2)),
+        posterior=Conditioned(prior, diffusion) if settings.conditioned else Guided(prior, diffusion, AffineControl()),
         prior=prior,
         diffusion=diffusion,
         decoder=nn.Identity(),
         likelihood=GaussianLikelihood(1, 0.5),
         latent=1,
-        grid=grid,
+        grid=settings.grid,
     )
 
 
 def train(model: LatentSDE, data: SeriesBatch, settings: Settings, seed: int) -> None:
     """Adam, with a rate that rises, then falls; the weight of the divergences rises at first."""
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    plan = [phase for phase in settings.phases for _ in range(phase.updates)]
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.1, final_div_factor=10
+        optimiser, settings.learning_rate, total_steps=len(plan), pct_start=0.1, final_div_factor=10
     )
     order = torch.Generator().manual_seed(seed)
-    for step in range(settings.steps):
-        weighted = settings.train_samples > 0 and 4 * step >= settings.steps
-        size = settings.weighted if weighted else settings.batch
-        batch = data.rows(torch.randint(0, len(data.values), (size,), generator=order))
-        key = Key(seed, torch.arange(size)).fold(step)
-        if weighted:
-            loss = -model.bound(batch, key, settings.train_samples).mean()
-        else:
+    for step, phase in enumerate(plan):
+        batch = data.rows(torch.randint(0, len(data.values), (phase.series,), generator=order))
+        key = Key(seed, torch.arange(phase.series)).fold(step)
+        if phase.samples == 1:
             loss = model.loss(batch, key, min(1.0, step / settings.warm_up)).total
+        else:
+            loss = -model.bound(batch, key, phase.samples).mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 10.0)
@@ -127,18 +136,19 @@ def run(seed: int, settings: Settings) -> dict[str, Any]:
     torch.manual_seed(seed)
     true = OrnsteinUhlenbeck()
     ts = torch.linspace(0, settings.span, settings.points + 1, dtype=torch.float64)[1:]
-    grid = torch.linspace(0, settings.span, settings.substeps * settings.points + 1, dtype=torch.float64)
     data = true.sample(Key.rows(seed, settings.series), ts.float(), keep=settings.keep)
     test = true.sample(Key.rows(seed + 1000, settings.held_out), ts.float(), keep=settings.keep)
-    model = model_for(grid)
+    model = model_for(settings)
     begin = time.process_time()
     train(model, data, settings, seed)
     seconds = time.process_time() - begin
     key = Key(seed + 2000, test.ids)
+    parts = [(test.rows(rows), Key(key.seed, test.ids[rows])) for rows in torch.arange(len(test.values)).split(64)]
     with torch.no_grad():
         elbo = statistics.fmean(float(model.loss(test, key.fold(i)).parts["elbo"]) for i in range(16))
-        bound = float(model.bound(test, key, settings.samples).mean())
+        bound = float(torch.cat([model.bound(some, k, settings.samples) for some, k in parts]).mean())
     classical = most_likely(data)
+    errors = standard_errors(classical, data)
     exact = true.log_likelihood(test)
     return {
         "seed": seed,
@@ -149,6 +159,10 @@ def run(seed: int, settings: Settings) -> dict[str, Any]:
         "classical": float(classical.log_likelihood(test).mean()),
         "classical_rate": float(classical.rate),
         "classical_spread": float(classical.spread),
+        "classical_noise": float(classical.noise),
+        "rate_error": float(errors[0]),
+        "spread_error": float(errors[2]),
+        "noise_error": float(errors[3]),
         "independent": float(independent(data, test).mean()),
         "observations": float(test.mask.sum() / len(test.values)),
         "seconds": seconds,
@@ -169,12 +183,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="number of the first seed")
-    parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--substeps", type=int, default=Settings.substeps)
-    parser.add_argument("--train-samples", type=int, default=Settings.train_samples, help="0: evidence bound only")
+    parser.add_argument("--evidence", action="store_true", help="train on the evidence bound only")
+    parser.add_argument("--guided", action="store_true", help="steps of Euler-Maruyama along a drift")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    settings = Settings(steps=options.steps, substeps=options.substeps, train_samples=options.train_samples)
+    settings = Settings(substeps=options.substeps, conditioned=not options.guided)
+    if options.evidence:
+        settings = replace(settings, phases=(Phase(1800, 1, 256),))
     rows = []
     for seed in range(options.first, options.first + options.seeds):
         rows.append(run(seed, settings))

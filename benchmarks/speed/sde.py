@@ -112,20 +112,24 @@ def on_grid(seed: int, rows: int, width: int) -> BrownianMotion:
 
 
 def by_hand(model: Model, method: str, y: Tensor, w: Tensor, every: int) -> Tensor:
-    """The loop without a library, diagonal noise; kept states, (time, batch, state)."""
+    """The loop without a library; kept states, (time, batch, state)."""
+
+    def times(g: Tensor, w: Tensor) -> Tensor:
+        return g * w if model.noise is None else torch.bmm(g, w[..., None])[..., 0]
+
     h, t, kept = 1.0 / STEPS, torch.zeros(()), []
     z, f, g = y, model.f(t, y), model.g(t, y)
     for i in range(STEPS):
         if method == "reversible_heun":
-            d = h * f + g * w[i]
+            d = h * f + times(g, w[i])
             z = 2 * y - z + d
             f, g = model.f(t, z), model.g(t, z)
-            y = y + 0.5 * (d + h * f + g * w[i])
+            y = y + 0.5 * (d + h * f + times(g, w[i]))
         else:
-            d = h * model.f(t, y) + model.g(t, y) * w[i]
+            d = h * model.f(t, y) + times(model.g(t, y), w[i])
             middle = method == "midpoint"
             z = y + (0.5 * d if middle else d)
-            ahead = h * model.f(t, z) + model.g(t, z) * w[i]
+            ahead = h * model.f(t, z) + times(model.g(t, z), w[i])
             y = y + (ahead if middle else 0.5 * (d + ahead))
         if i % every == every - 1:
             kept.append(y)
@@ -267,6 +271,7 @@ def general_rows(rounds: int) -> list[Row]:
         check("general", ours(path, compile=compile).detach(), theirs(bm=Ours(path)).detach(), 1e-3)
     calls: dict[str, Call] = {"torchsde": theirs, "sciml": ours, "sciml, compiled": partial(ours, compile=True)}
     calls["sciml.compat.torchsde"] = partial(theirs, COMPAT)
+    calls["plain loop"] = lambda: by_hand(model, "heun", y0, torch.randn(STEPS, 256, 10) * STEPS**-0.5, STEPS)[-1]
     rows = compare("general 10 x 10, forward", {name: quiet(call) for name, call in calls.items()}, rounds)
     both = {name: gradient(call, inputs) for name, call in calls.items()}
     return rows + compare("general 10 x 10, forward + gradient", both, rounds)

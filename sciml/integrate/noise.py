@@ -225,14 +225,8 @@ def _entrywise(g: Flat, w: Tensor) -> Flat:
     return tuple(leaf * part.reshape(leaf.shape) for leaf, part in zip(g, parts, strict=True))
 
 
-_FEW = 64
-"""Entries of a matrix below which a batched product is faster, with gradients, than a sum of products."""
-
-
 def _contract(g: Tensor, w: Tensor) -> Tensor:
     """sum_j g_j w_j over the last axis."""
-    if g[0].numel() >= _FEW:
-        return (g * w.reshape(len(w), *[1] * (g.ndim - 2), -1)).sum(-1)
     if g.ndim == 3:
         return torch.bmm(g, w.unsqueeze(-1)).squeeze(-1)
     return torch.bmm(g.flatten(1, -2), w.unsqueeze(-1)).reshape(g.shape[:-1])

@@ -1,6 +1,6 @@
 """Neural differential equations as models: what is learned of series by solving an equation."""
 
-from sciml.neural_de.encoder import BackwardGRU, Encoded
+from sciml.neural_de.encoder import BackwardGRU, Encoded, Readout
 from sciml.neural_de.fields import (
     AffineControl,
     Conditioned,
@@ -25,5 +25,6 @@ __all__ = [
     "Guided",
     "LatentPaths",
     "LatentSDE",
+    "Readout",
     "SeriesBatch",
 ]

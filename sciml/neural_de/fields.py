@@ -69,48 +69,50 @@ class AffineControl(nn.Module):
 class Conditioned(nn.Module):
     """A posterior whose steps are those of the prior, given that something normal is known of where they end.
 
-    The context (r, e) of a step stands for the factor exp(e z1 - r² z1² / 2), entry by entry, where z1 is the end of
-    the step: information r², from whatever is still to come. With f and g as they are at its start, a step of length h
-    is
+    The context (r, m) of a step says, entry by entry, that its end was seen at m with variance 1/r²: so much is known
+    of it from what is still to come. With f and g as they are at the start of a step of length h, the increment of
+    Brownian motion is then no longer N(0, h) but
 
-        z1 ~ N(z + v h (f + g² (e - r² z)), v g² h),    v = 1 / (1 + g² h r²)
+        W ~ N(u h, v h),    v = 1 / (1 + g² h r²),    u = v g r² (m - z - f h)
 
-    and its divergence from the prior's step is that of two normal laws, (v - 1 - log v) / 2 + (shift)² / (2 g² h). In
-    between it is an SDE with the diffusion of the prior whose drift pulls the harder the nearer the end is, and that is
-    the divergence of its path too. For a linear prior seen with normal noise this family holds the posterior itself.
-    Steps of Euler-Maruyama of a drift (`Guided`) all have the variance g² h of the prior. That is too much by the
-    factor 1/v, costs about (g² h r²)²/4 per step, and makes who trains on it prefer a diffusion that is too small.
+    which leads to z1 = z + (f(z) + f(z + f h + g W)) h / 2 + g W, of weak order 2 where g is constant, else 1. In
+    between this is an SDE with the diffusion of the prior whose drift pulls the harder the nearer the end is; its
+    divergence from the prior is that of the two laws of W, exactly so in discrete time. For a linear prior that is seen
+    with normal noise, steps of this kind make the posterior itself as h becomes small. Steps of Euler-Maruyama along a
+    drift (`Guided`) all have v = 1. That costs about (g² h r²)²/4 nats per step, and who trains on it comes to prefer a
+    diffusion that is too small.
 
     Args:
         prior: f(t, z).
         diffusion: g(t, z), like z.
 
     Source: Whitaker, Golightly, Boys & Sherlock (2017), Stat. Comput. 27, 885-900, the modified diffusion bridge for
-    noisy observations; Durham & Gallant (2002), J. Bus. Econ. Stat. 20, 297-316. There what comes is the next value.
+    noisy observations; Durham & Gallant (2002), J. Bus. Econ. Stat. 20, 297-316. There m is the next value seen.
     """
 
     def __init__(self, prior: nn.Module, diffusion: nn.Module) -> None:
         super().__init__()
         self.prior, self.diffusion = prior, diffusion
 
-    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        """The mean drift over a step, like z, [state/time]; the context is (r, e, h), twice the size of z and 1."""
-        g, share, pull = self._parts(t, z, context)
-        return torch.addcmul(self.prior(t, z), g.square(), pull) * share
+    def forward(self, t: Tensor, h: Tensor, z: Tensor, context: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step.
 
-    def share(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        """v: the share of the prior's variance that is left to a step, like z."""
-        return self._parts(t, z, context)[1]
+        Args:
+            t, h: when it begins and its length, 0-D, [time].
+            z: where it begins, (batch, latent).
+            context: (r, m), twice the size of z.
+            w: an increment of Brownian motion over h, N(0, h), like z.
 
-    def spread(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        """g v^(1/2), like z, [state/time^(1/2)]."""
-        g, share, _ = self._parts(t, z, context)
-        return g * share.sqrt()
-
-    def _parts(self, t: Tensor, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        root, level, h = context.split([z.shape[-1], z.shape[-1], 1], dim=-1)
-        g, information = self.diffusion(t, z), root.square()
-        return g, 1 / torch.addcmul(torch.ones_like(h), g.square() * h, information), level - information * z
+        Returns:
+            (z1, u, v), each like z.
+        """
+        root, seen = context.chunk(2, dim=-1)
+        f, g = self.prior(t, z), self.diffusion(t, z)
+        end, pull = torch.addcmul(z, f, h), g * root.square()
+        v = 1 / (1 + h * g * pull)
+        u = v * pull * (seen - end)
+        moved = g * torch.addcmul(v.sqrt() * w, u, h)
+        return torch.addcmul(z, f + self.prior(t + h, end + moved), 0.5 * h) + moved, u, v
 
 
 @final

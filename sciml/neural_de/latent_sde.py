@@ -12,7 +12,6 @@ section 5.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -38,7 +37,7 @@ from sciml.integrate import (
 from sciml.neural_de.context import ContextOnGrid
 from sciml.neural_de.encoder import Encoded
 from sciml.neural_de.fields import Conditioned
-from sciml.neural_de.path_ratio import Steps, steps_along
+from sciml.neural_de.path_ratio import Steps, conditioned_paths, steps_along
 from sciml.neural_de.series import SeriesBatch, at_times
 from sciml.paths import BrownianMotion
 
@@ -64,14 +63,14 @@ class LatentPaths:
 @final
 @dataclass(frozen=True, eq=False)
 class _Given:
-    """A function of the posterior given a context. It reaches neither the model nor its encoder: what the context is
-    made of gets its gradient through the context, and not from the solve."""
+    """The posterior drift given a context. It reaches neither the model nor its encoder: what the context is made of
+    gets its gradient through the context, and not from the solve."""
 
-    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+    posterior: nn.Module
     context: ContextOnGrid
 
     def __call__(self, t: Tensor, z: Tensor) -> Tensor:
-        return self.function(t, z, self.context(t))
+        return self.posterior(t, z, self.context(t))
 
 
 @final
@@ -84,7 +83,7 @@ class LatentSDE(nn.Module):
 
     Args:
         encoder: (batch, grid) -> `Encoded`, such as `BackwardGRU`.
-        posterior: h(t, z, context), such as `Guided`; or `Conditioned`, the better one where steps are not small.
+        posterior: h(t, z, context), such as `Guided`; or `Conditioned`, the better one unless steps are very small.
         prior: f(t, z), such as `DriftNet`.
         diffusion: g(t, z), positive, such as `EntrywiseDiffusion`. t is 0-D, or (batch, 1), for all three.
         decoder: z -> x, on the last axis; `nn.Identity()` where z is what is observed.
@@ -121,10 +120,10 @@ class LatentSDE(nn.Module):
         check_increasing("grid", grid)
         if len(grid) < 2:
             raise ValueError(f"`grid` must hold at least two times, got {grid.tolist()}. Give the times of the steps.")
-        if isinstance(posterior, Conditioned) and not isinstance(method, EulerMaruyama):
+        if isinstance(posterior, Conditioned) and not (isinstance(method, EulerMaruyama) and gradient is None):
             raise TypeError(
-                f"the steps of a `Conditioned` posterior are those of Euler-Maruyama, got {type(method).__name__}(). "
-                "Leave `method` out, or take a `Guided` posterior."
+                "a `Conditioned` posterior has steps of its own, and the gradient that autograd records, got "
+                f"method={method} and gradient={gradient}. Leave both out, or take a `Guided` posterior."
             )
         if Ito not in method.senses:
             raise TypeError(
@@ -152,7 +151,7 @@ class LatentSDE(nn.Module):
             ValueError: if an observation lies outside of the grid, or the key has other rows than the batch.
         """
         self._check(batch, key)
-        encoded = self._encoded(batch)
+        encoded = self.encoder(batch, self.grid)
         z0 = self._start(encoded, key)
         zs, kl = self._posterior(encoded, z0, key)
         fit = self._log_likelihood(batch, zs).mean()
@@ -191,16 +190,15 @@ class LatentSDE(nn.Module):
         check_whole("samples", samples, 1)
         rows = torch.arange(len(batch.values), device=batch.ids.device).repeat_interleave(samples)
         several = batch.rows(rows)
-        encoded = self._encoded(batch)
+        encoded = self.encoder(batch, self.grid)
         encoded = Encoded(encoded.mean[rows], encoded.sd[rows], encoded.context[rows])
         members = torch.arange(samples, device=rows.device).repeat(len(batch.values))
         each = Key(key.seed, key.ids[rows], members)
         z0 = self._start(encoded, each)
         path = self._path(each, z0)
-        term = self._given(ContextOnGrid(self.grid, encoded.context), path)
-        zs = self._walked(term, z0, EulerMaruyama(), None, ())
+        zs, steps = self._in_steps(encoded, z0, path)
         weights = self._log_likelihood(several, zs) + self._log_start_ratio(encoded, z0)
-        weights = weights + self._steps(encoded, zs).log_ratio(path.between_knots().w.transpose(0, 1))
+        weights = weights + steps.log_ratio(path.between_knots().w.transpose(0, 1))
         return torch.logsumexp(weights.reshape(-1, samples), dim=1) - math.log(samples)
 
     @torch.no_grad()
@@ -209,7 +207,7 @@ class LatentSDE(nn.Module):
         z0 = self.start_mean + self.start_log_sd.exp() * key.fold(_START).normal(
             self.latent, dtype=self.start_mean.dtype
         )
-        term = self._term(self.prior, self.diffusion, self._path(key, z0))
+        term = self._term(self.prior, self._path(key, z0))
         return self._shown(self._walked(term, z0, self.method, None, ()))
 
     @torch.no_grad()
@@ -220,7 +218,7 @@ class LatentSDE(nn.Module):
             ValueError: as `loss`.
         """
         self._check(batch, key)
-        encoded = self._encoded(batch)
+        encoded = self.encoder(batch, self.grid)
         return self._shown(self._posterior(encoded, self._start(encoded, key), key)[0])
 
     # Parts
@@ -245,36 +243,27 @@ class LatentSDE(nn.Module):
     def _path(self, key: Key, z0: Tensor) -> BrownianMotion:
         return BrownianMotion(key.fold(_PATH), (self.latent,), self.grid, dtype=z0.dtype)
 
-    def _term(self, drift: Any, diffusion: Any, path: BrownianMotion) -> SDE:
-        return SDE(drift, diffusion, path, structure=DiagonalNoise(), sense=Ito())
-
-    def _given(self, context: ContextOnGrid, path: BrownianMotion) -> SDE:
-        """The posterior; of `Conditioned` the SDE whose steps of Euler-Maruyama are its own."""
-        matched = isinstance(self.posterior, Conditioned)
-        diffusion = _Given(self.posterior.spread, context) if matched else self.diffusion
-        return self._term(_Given(self.posterior.__call__, context), diffusion, path)
-
-    def _encoded(self, batch: SeriesBatch) -> Encoded:
-        encoded = self.encoder(batch, self.grid)
-        if not isinstance(self.posterior, Conditioned):
-            return encoded
-        lengths = torch.nn.functional.pad(self.grid.diff(), (0, 1)).to(encoded.context)
-        lengths = lengths.expand(len(encoded.context), -1).unsqueeze(-1)
-        return Encoded(encoded.mean, encoded.sd, torch.cat([encoded.context, lengths], dim=-1))
+    def _term(self, drift: Any, path: BrownianMotion) -> SDE:
+        return SDE(drift, self.diffusion, path, structure=DiagonalNoise(), sense=Ito())
 
     def _posterior(self, encoded: Encoded, z0: Tensor, key: Key) -> tuple[Tensor, Tensor]:
         """Posterior states on the grid, (batch, grid, latent), and the divergence of each path, (batch,)."""
-        context = ContextOnGrid(self.grid, encoded.context)
-        term = self._given(context, self._path(key, z0))
         if isinstance(self.posterior, Conditioned):
-            zs = self._walked(term, z0, self.method, self.gradient, context.tensors)
-            return zs, self._steps(encoded, zs).divergence()
-        y0 = WithKL.start(z0)
-        states = self._walked(with_kl(term, self.prior), y0, self.method, self.gradient, context.tensors)
+            zs, steps = self._in_steps(encoded, z0, self._path(key, z0))
+            return zs, steps.divergence()
+        context = ContextOnGrid(self.grid, encoded.context)
+        term = with_kl(self._term(_Given(self.posterior, context), self._path(key, z0)), self.prior)
+        states = self._walked(term, WithKL.start(z0), self.method, self.gradient, context.tensors)
         return states.y, states.kl[:, -1, 0]
 
-    def _steps(self, encoded: Encoded, zs: Tensor) -> Steps:
-        return steps_along(self.posterior, self.prior, self.diffusion, self.grid, zs, encoded.context)
+    def _in_steps(self, encoded: Encoded, z0: Tensor, path: BrownianMotion) -> tuple[Tensor, Steps]:
+        """Posterior states by steps of Euler-Maruyama or of `Conditioned`, and how these differ from the prior's."""
+        if isinstance(self.posterior, Conditioned):
+            w = path.between_knots().w.transpose(0, 1)
+            return conditioned_paths(self.posterior, self.grid, z0, encoded.context, w)
+        term = self._term(_Given(self.posterior, ContextOnGrid(self.grid, encoded.context)), path)
+        zs = self._walked(term, z0, EulerMaruyama(), None, ())
+        return zs, steps_along(self.posterior, self.prior, self.diffusion, self.grid, zs, encoded.context)
 
     def _walked(self, term: SDE, y0: Any, method: Any, gradient: Any, params: tuple[Tensor, ...]) -> Any:
         ends = float(self.grid[0]), float(self.grid[-1])

@@ -1,4 +1,4 @@
-"""How steps of the posterior differ from those of the prior: steps of Euler-Maruyama are normal, and all is exact."""
+"""How steps of the posterior differ from those of the prior: in the law of their Brownian motion, which is normal."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from sciml.neural_de.fields import Conditioned
 
 
 class Steps(NamedTuple):
-    """The steps of paths. With f and g those of the prior, the posterior's step is N(z + (f + g u) h, v g² h).
+    """The steps of paths: where the prior has increments N(0, h) of Brownian motion, the posterior's are N(u h, v h).
 
     Args:
         u: the push along the noise, (batch, step, latent), [1/time^(1/2)].
-        v: the share of the prior's variance, like u.
+        v: the share of the prior's variance that is left, like u.
         h: length, (step, 1), [time].
     """
 
@@ -27,12 +27,30 @@ class Steps(NamedTuple):
         return 0.5 * (self.v - 1 - self.v.log() + self.u.square() * self.h).sum(dim=(1, 2))
 
     def log_ratio(self, w: Float[Tensor, "batch step latent"]) -> Float[Tensor, " batch"]:
-        """log prior/posterior of each path, given the increments of Brownian motion that made it, in nats:
+        """log prior/posterior of each path, made of u h + v^(1/2) w, in nats:
 
         sum of -u v^(1/2) w - u² h / 2 + (1 - v) w² / (2 h) + log v / 2
         """
         pushed = self.u * (self.v.sqrt() * w + 0.5 * self.u * self.h)
         return (0.5 * ((1 - self.v) * w.square() / self.h + self.v.log()) - pushed).sum(dim=(1, 2))
+
+
+def conditioned_paths(
+    posterior: Conditioned,
+    grid: Float[Tensor, " grid"],
+    z0: Float[Tensor, "batch latent"],
+    context: Float[Tensor, "batch grid context"],
+    w: Float[Tensor, "batch step latent"],
+) -> tuple[Float[Tensor, "batch grid latent"], Steps]:
+    """Paths of a `Conditioned` posterior on a grid, from increments of Brownian motion."""
+    ts, hs = grid.to(z0.dtype), grid.diff().to(z0.dtype)
+    zs, us, vs = [z0], [], []
+    for t, h, at, dw in zip(ts.unbind(), hs.unbind(), context.unbind(1), w.unbind(1), strict=False):
+        z, u, v = posterior(t, h, zs[-1], at, dw)
+        zs.append(z)
+        us.append(u)
+        vs.append(v)
+    return torch.stack(zs, dim=1), Steps(torch.stack(us, dim=1), torch.stack(vs, dim=1), hs.unsqueeze(-1))
 
 
 def steps_along(
@@ -43,21 +61,10 @@ def steps_along(
     zs: Float[Tensor, "batch grid latent"],
     context: Float[Tensor, "batch grid context"],
 ) -> Steps:
-    """The steps of paths on a grid, all at once.
-
-    Args:
-        posterior: h(t, z, context), or `Conditioned`.
-        prior: f(t, z).
-        diffusion: g(t, z), like z.
-        grid: times of the steps, [time].
-        zs: states there.
-        context: of the posterior there.
-    """
+    """The steps of Euler-Maruyama that made paths on a grid along a posterior drift h(t, z, context), all at once."""
     batch, points, latent = zs.shape
     z = zs[:, :-1].reshape(-1, latent)
     t = grid[:-1].to(z.dtype).repeat(batch).unsqueeze(-1)
-    given = context[:, :-1].reshape(len(z), -1)
-    u = (posterior(t, z, given) - prior(t, z)) / diffusion(t, z)
-    v = posterior.share(t, z, given) if isinstance(posterior, Conditioned) else torch.ones_like(u)
-    shape = (batch, points - 1, latent)
-    return Steps(u.reshape(shape), v.reshape(shape), grid.diff().to(z.dtype).unsqueeze(-1))
+    u = (posterior(t, z, context[:, :-1].reshape(len(z), -1)) - prior(t, z)) / diffusion(t, z)
+    u = u.reshape(batch, points - 1, latent)
+    return Steps(u, torch.ones_like(u), grid.diff().to(z.dtype).unsqueeze(-1))

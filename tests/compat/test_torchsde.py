@@ -194,6 +194,39 @@ def test_functions_that_give_products():
         ours.sdeint(sde, start(), TS, bm=bm, method="reversible_heun", dt=0.1)
 
 
+@pytest.mark.parametrize("name", ["milstein", "srk"])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_products_alone_serve_where_noise_is_additive(name, adaptive):
+    class Products(torch.nn.Module):
+        noise_type, sde_type = "additive", "ito"
+
+        def __init__(self):
+            super().__init__()
+            self.matrix = torch.nn.Parameter(torch.linspace(0.1, 0.6, SIZE * NOISE).reshape(SIZE, NOISE))
+
+        def f(self, t, y):
+            return -y * (1 + t)
+
+        def g_prod(self, t, y, v):
+            return v @ self.matrix.mT
+
+    class Matrix(Products):
+        def g(self, t, y):
+            return self.matrix.expand(len(y), SIZE, NOISE)
+
+    sde = Products()
+    bm = theirs.BrownianInterval(
+        0.0, 1.0, (ROWS, NOISE), entropy=3, tol=1e-9, halfway_tree=True, levy_area_approximation="space-time"
+    )
+    options: Any = {"bm": bm, "method": name, "dt": STEP, "adaptive": adaptive, "rtol": 1e-1, "atol": 1e-1}
+    results = [package.sdeint(sde, start(), TS, **options) for package in (theirs, ours)]
+    results += [ours.sdeint(Matrix(), start(), TS, **options), ours.sdeint_adjoint(sde, start(), TS, **options)]
+    found = [torch.autograd.grad(results[n].square().sum(), sde.matrix)[0] for n in (0, 1, 3)]
+    for made in (results, found):
+        for value in made[1:]:
+            torch.testing.assert_close(value, made[0], rtol=1e-7, atol=1e-7)
+
+
 def test_lost_states_are_nan_in_their_rows():
     class Exploding:
         noise_type, sde_type = "diagonal", "ito"
@@ -436,3 +469,16 @@ def test_deepcopied_equations_and_quiet_solves():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours.sdeint(sde, start(), TS, dt=0.1)
+
+
+def test_a_class_times_of_two_axes_and_a_brownian_motion_that_is_too_short_are_refused():
+    sde = Equation("diagonal", "ito")
+    with pytest.raises(TypeError, match="`sde` must be an object, got the class Equation itself"):
+        ours.sdeint(Equation, start(), TS)
+    for ts in (torch.tensor([]), torch.linspace(0, 1, 4)[None]):
+        with pytest.raises(ValueError, match="`ts` must hold one or more times along one axis, got shape"):
+            ours.sdeint(sde, start(), ts)
+    size = {"levy_area_approximation": "space-time", "size": (ROWS, SIZE)}
+    for bm in (ours.BrownianInterval(0.0, 0.5, **size), ours.BrownianPath(0.2, torch.zeros(ROWS, SIZE))):
+        with pytest.raises(ValueError, match="`bm` must span the times, 0 to 1, got one from"):
+            ours.sdeint(sde, start(), torch.linspace(0, 1, 4), bm=bm, method="euler", dt=STEP)

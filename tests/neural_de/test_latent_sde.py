@@ -16,14 +16,17 @@ from sciml.integrate import Checkpoint, Milstein, StochasticHeun
 from sciml.neural_de import (
     AffineControl,
     BackwardGRU,
+    Conditioned,
     ConstantDiffusion,
     DriftNet,
     EntrywiseDiffusion,
     GaussianLikelihood,
     Guided,
     LatentSDE,
+    Readout,
     SeriesBatch,
 )
+from sciml.neural_de.encoder import Encoded
 from sciml.neural_de.series import at_times
 
 GRID = torch.linspace(0.0, 2.0, 17, dtype=torch.float64)
@@ -42,7 +45,7 @@ def model(channels: int = 2, latent: int = 3, **changes: Any) -> LatentSDE:
     prior, diffusion = DriftNet(latent), EntrywiseDiffusion(latent)
     parts = {
         "encoder": BackwardGRU(channels, latent, 8),
-        "posterior": Guided(prior, diffusion, DriftNet(latent, 9)),
+        "posterior": Guided(prior, diffusion, DriftNet(latent, 9 + channels)),
         "prior": prior,
         "diffusion": diffusion,
         "decoder": nn.Linear(latent, channels),
@@ -110,13 +113,15 @@ def test_a_series_alone_is_what_it_is_in_a_batch():
 def test_nothing_observed_and_no_guidance_is_the_prior():
     """Then posterior and prior have one drift: no divergence of paths, and equal samples from equal starts."""
     prior, diffusion = DriftNet(3), ConstantDiffusion(3)
-    control = DriftNet(3, 9)
+    control = DriftNet(3, 11)
     nn.init.zeros_(control.net[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(control.net[-1].bias)  # type: ignore[arg-type]
     made = model(prior=prior, diffusion=diffusion, posterior=Guided(prior, diffusion, control))
-    nn.init.zeros_(made.encoder.start.weight)  # type: ignore[union-attr, arg-type]
+    for part in (made.encoder.start.straight, made.encoder.start.bent[-1]):  # type: ignore[union-attr, index]
+        nn.init.zeros_(part.weight)
+        nn.init.zeros_(part.bias)
     with torch.no_grad():
-        made.encoder.start.bias.copy_(torch.tensor([0.0] * 3 + [math.log(math.expm1(1.0 - 1e-4))] * 3))  # type: ignore[union-attr]
+        made.encoder.start.straight.bias.copy_(torch.tensor([0.0] * 3 + [math.log(math.expm1(1.0 - 1e-4))] * 3))  # type: ignore[union-attr]
     batch = replace(series(), mask=torch.zeros(4, 6, 2, dtype=torch.bool))
     parts = made.loss(batch, Key.rows(3, 4)).parts
     assert parts["kl_path"] == 0 and parts["log_likelihood"] == 0 and float(parts["kl_start"]) < 1e-12
@@ -126,7 +131,7 @@ def test_nothing_observed_and_no_guidance_is_the_prior():
 
 
 def test_affine_control_from_the_encoder_ends_with_the_last_observation():
-    head = nn.Linear(9, 6)
+    head = nn.Linear(11, 6)
     prior, diffusion = DriftNet(3), ConstantDiffusion(3)
     parts = {"encoder": BackwardGRU(2, 3, 8, head), "posterior": Guided(prior, diffusion, AffineControl())}
     made = model(prior=prior, diffusion=diffusion, **parts)
@@ -202,7 +207,7 @@ def test_bounds_of_the_true_model_come_to_the_exact_likelihood(ou):
         1,
         prior=drift,
         diffusion=diffusion,
-        posterior=Guided(drift, diffusion, DriftNet(1, 9)),
+        posterior=Guided(drift, diffusion, DriftNet(1, 10)),
         decoder=nn.Identity(),
         likelihood=GaussianLikelihood(1, true.noise, learned=False),
     )
@@ -217,6 +222,96 @@ def test_bounds_of_the_true_model_come_to_the_exact_likelihood(ou):
     print(f"exact {float(exact.mean()):.3f}")
     assert float(elbo) < float(exact.mean()) - 0.1 and float(few.mean()) < float(many.mean())
     torch.testing.assert_close(many.mean(), exact.mean(), rtol=0, atol=0.05)
+
+
+class Smoothed(nn.Module):
+    """What is known of z at each time of the grid from what is seen then and later, of an Ornstein-Uhlenbeck process
+    in steps: exactly, by the information filter run backwards."""
+
+    def __init__(self, process: Any) -> None:
+        super().__init__()
+        self.process = process
+
+    def forward(self, batch: SeriesBatch, grid: Tensor) -> Encoded:
+        p, h = self.process, float(grid[1] - grid[0])
+        decay, spread = 1 - p.rate * h + (p.rate * h) ** 2 / 2, p.spread * h**0.5 * (1 - p.rate * h / 2)
+        information, seen = torch.zeros(len(batch.values)), torch.zeros(len(batch.values))
+        context = [torch.stack([information, seen], dim=1)]
+        for t in reversed(grid):
+            here = (batch.times - t).abs() < 1e-6
+            if here.any():
+                x, mask = batch.values[:, here, 0].squeeze(1), batch.mask[:, here, 0].squeeze(1)
+                more = torch.where(mask, 1 / p.noise**2, 0.0)
+                total = information + more
+                seen = torch.where(total > 0, (information * seen + more * x) / total.clamp(min=1e-12), 0.0)
+                information = total
+            context.append(torch.stack([information.sqrt(), seen], dim=1))
+            first = information, seen
+            information = decay**2 * information / (1 + spread**2 * information)
+            seen = (seen - p.mean * (1 - decay)) / decay
+        total = first[0] + 1 / p.variance
+        mean = (first[0] * first[1] + p.mean / p.variance) / total
+        return Encoded(mean[:, None], total.rsqrt()[:, None], torch.stack(context[-2::-1], dim=1))
+
+
+class Pull(nn.Module):
+    """The control by which `Conditioned` begins its step."""
+
+    def __init__(self, prior: nn.Module, diffusion: nn.Module, h: float) -> None:
+        super().__init__()
+        self.prior, self.diffusion, self.h = prior, diffusion, h
+
+    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        root, seen = context.chunk(2, dim=-1)
+        pull = self.diffusion(t, z) * root.square()
+        return pull * (seen - z - self.h * self.prior(t, z)) / (1 + self.h * self.diffusion(t, z) * pull)
+
+
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_conditioned_steps_come_to_the_exact_likelihood_where_those_of_a_drift_do_not(ou, conditioned):
+    """A linear prior and all that is known of the future: one path gives log p(x), but for the size of the steps."""
+    true, grid = ou.OrnsteinUhlenbeck(), torch.linspace(0.0, 2.0, 33, dtype=torch.float64)
+    batch = true.sample(Key.rows(0, 64), grid[4::4], keep=0.8)
+    drift, diffusion = LinearDrift(true.rate, true.mean), ConstantDiffusion(1, true.spread)
+    control = Pull(drift, diffusion, float(grid[1]))
+    made = model(
+        1,
+        1,
+        prior=drift,
+        diffusion=diffusion,
+        posterior=Conditioned(drift, diffusion) if conditioned else Guided(drift, diffusion, control),
+        encoder=Smoothed(true),
+        decoder=nn.Identity(),
+        likelihood=GaussianLikelihood(1, true.noise, learned=False),
+        grid=grid,
+    )
+    with torch.no_grad():
+        made.start_mean.fill_(true.mean)
+        made.start_log_sd.fill_(0.5 * math.log(true.variance))
+        key, exact = Key(7, batch.ids), true.log_likelihood(batch)
+        off = made.bound(batch, key, 1) - exact  # where the posterior is exact, of equal value on every path
+        elbo = torch.stack([made.loss(batch, key.fold(i)).parts["elbo"] for i in range(8)]).mean()
+    print(f"\noff by {float(off.mean()):.4f}, spread {float(off.std()):.4f}, ELBO {float(elbo - exact.mean()):.3f}")
+    if conditioned:
+        assert abs(float(off.mean())) < 0.02 and float(off.std()) < 0.1
+        assert abs(float(elbo - exact.mean())) < 0.3  # of few paths
+    else:
+        assert float(off.mean()) < -0.3 and float(off.std()) > 0.3
+
+
+def test_every_parameter_of_a_conditioned_model_learns_and_every_path_goes_with_it():
+    prior, diffusion = DriftNet(3), EntrywiseDiffusion(3)
+    parts = {"encoder": BackwardGRU(2, 3, 8, Readout(11, 6)), "posterior": Conditioned(prior, diffusion)}
+    made, batch, key = model(prior=prior, diffusion=diffusion, **parts), series(), Key.rows(3, 4)
+    for loss in (made.loss(batch, key).total, -made.bound(batch, key, 4).mean()):
+        found = torch.autograd.grad(loss, list(made.parameters()))
+        assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in found)
+    nothing = replace(batch, mask=torch.zeros_like(batch.mask))
+    assert made.loss(nothing, key).parts["kl_path"] == 0
+    assert made.sample_posterior(batch, key).z.shape == (4, 17, 3)
+    for wrong in ({"method": Milstein()}, {"gradient": Checkpoint()}):
+        with pytest.raises(TypeError, match="a `Conditioned` posterior has steps of its own"):
+            model(prior=prior, diffusion=diffusion, **parts, **wrong)
 
 
 def test_refusals():

@@ -22,11 +22,12 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_short_training_gains_most_of_what_can_be_gained(bench):
-    settings = bench.Settings(series=256, points=6, span=1.5, substeps=2, steps=80, batch=64, warm_up=20)
+    phases = (bench.Phase(60, 1, 64), bench.Phase(20, 4, 32))
+    settings = bench.Settings(series=256, points=6, span=1.5, substeps=2, phases=phases, warm_up=20)
     true = bench.OrnsteinUhlenbeck()
     ts = torch.linspace(0, 1.5, 7, dtype=torch.float64)[1:]
     data = true.sample(Key.rows(0, 256), ts.float(), keep=0.75)
-    model = bench.model_for(torch.linspace(0, 1.5, 13, dtype=torch.float64))
+    model = bench.model_for(settings)
     key = Key(5, data.ids)
     before = float(model.loss(data, key).parts["elbo"])
     bench.train(model, data, settings, seed=0)
@@ -35,7 +36,7 @@ def test_a_short_training_gains_most_of_what_can_be_gained(bench):
     exact, trivial = float(true.log_likelihood(data).mean()), float(bench.independent(data, data).mean())
     print(f"\nELBO {before:.2f} -> {after:.2f}, bound {bound:.2f}, exact {exact:.2f}, independent {trivial:.2f}")
     assert after > before + 0.5 * (exact - before)
-    assert after < bound < exact + 0.1
+    assert after < bound + 0.2 and bound < exact + 0.1  # the first is of one path each
 
 
 @pytest.mark.parametrize("step", [None, 0.05])
@@ -56,8 +57,20 @@ def test_the_most_likely_process_is_near_the_true_one(bench, step):
 
 @pytest.mark.slow
 def test_drift_diffusion_and_bound_in_the_recorded_size(bench):
-    """One seed. Rate and diffusion come out too small; how much stands in benchmarks/latent_sde/README.md."""
+    """One seed, against maximum likelihood on the same series with its standard errors."""
     made = bench.run(0, bench.Settings())
     print(made)
-    assert 0.5 < made["rate"] < 1.1 and 0.5 < made["spread"] < 0.85
+    assert abs(made["rate"] - made["classical_rate"]) < 4 * made["rate_error"]
+    assert abs(made["spread"] - made["classical_spread"]) < 6 * made["spread_error"]
     assert made["independent"] < made["elbo"] < made["bound"] < made["exact"] + 0.05
+    assert made["bound"] > made["exact"] - 0.05
+
+
+def test_standard_errors_are_those_of_many_data_sets(bench):
+    """Of the mean with the rest known, in closed form: the sum of the inverse covariance."""
+    true, ts = bench.OrnsteinUhlenbeck(), torch.linspace(0, 3.0, 13)[1:]
+    data = true.sample(Key.rows(0, 500), ts, keep=1.1)
+    errors = bench.standard_errors(true, data)
+    gap = (ts[:, None] - ts[None, :]).abs().double()
+    covariance = true.variance * torch.exp(-true.rate * gap) + true.noise**2 * torch.eye(12, dtype=torch.float64)
+    assert float(errors[1]) == pytest.approx((500 * float(torch.linalg.inv(covariance).sum())) ** -0.5, rel=0.05)

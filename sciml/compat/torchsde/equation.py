@@ -5,7 +5,8 @@ from typing import Any, final
 
 from torch import Tensor
 
-from sciml.compat.torchsde.settings import NOISE_TYPES, SDE_TYPES
+from sciml.compat.torchsde.methods import TABLE
+from sciml.compat.torchsde.settings import METHODS, NOISE_TYPES, SDE_TYPES
 from sciml.integrate import (
     SDE,
     AbstractNoise,
@@ -69,9 +70,17 @@ class Equation:
         return SDE(drift, diffusion, path, structure=_STRUCTURES[self.sde.noise_type], sense=sense)
 
 
-def by_product(sde: Any) -> bool:
-    """Whether the equation has a function for g w, which is then what is asked."""
-    return hasattr(sde, "f_and_g_prod") or hasattr(sde, "g_prod")
+def serves_products(method: str, sde: Any) -> bool:
+    """Whether the equation has a function for g w that the method is to ask, in place of g.
+
+    For additive noise that goes with every method of which no derivative of g is left then; g is preferred there.
+    """
+    if not (hasattr(sde, "f_and_g_prod") or hasattr(sde, "g_prod")):
+        return False
+    if TABLE[method].by_product:
+        return True
+    only = not hasattr(sde, "g") and not hasattr(sde, "f_and_g")
+    return only and sde.noise_type == NOISE_TYPES.additive and method in (METHODS.milstein, METHODS.srk)
 
 
 @final

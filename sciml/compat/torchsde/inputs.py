@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sciml.compat.torchsde.derived import BrownianPath, BrownianTree
 from sciml.compat.torchsde.interval import BrownianInterval
 from sciml.compat.torchsde.methods import TABLE, check_method, default_method
 from sciml.compat.torchsde.sde import Renamed, WithLogRatio
@@ -61,8 +62,11 @@ def make_call(
     """Check a call, and complete what was left out.
 
     Raises:
+        TypeError: if `sde` is a class.
         ValueError: for arguments that cannot work.
     """
+    if isinstance(sde, type):
+        raise TypeError(f"`sde` must be an object, got the class {sde.__name__} itself. Make one: {sde.__name__}(...).")
     if names:
         sde = Renamed(sde, names)
     for name, words in (("noise_type", NOISE_TYPES), ("sde_type", SDE_TYPES)):
@@ -87,6 +91,8 @@ def make_call(
         size = (len(y0), channels)
         options_of_bm = {"dtype": y0.dtype, "device": y0.device, "levy_area_approximation": levy[0]}
         bm = BrownianInterval(t0=ts[0], t1=ts[-1], size=size, **options_of_bm)
+    else:
+        _check_covers(bm, ts)
     if adaptive and method == METHODS.euler and sde.noise_type != NOISE_TYPES.additive:
         warnings.warn(
             "adaptive steps of the Euler-Maruyama method need not converge to the solution unless the noise is "
@@ -115,9 +121,24 @@ def _times(ts: Any, y0: Tensor) -> Tensor:
         if not isinstance(ts, tuple | list) or not all(isinstance(t, float | int) for t in ts):
             raise ValueError(f"`ts` must be a 1-D tensor or a list of numbers, got {ts!r}. Give the times.")
         ts = torch.tensor(ts, dtype=y0.dtype, device=y0.device)
+    if ts.ndim != 1 or len(ts) == 0:
+        raise ValueError(f"`ts` must hold one or more times along one axis, got shape {tuple(ts.shape)}. Give (time,).")
     if not bool((ts[1:] > ts[:-1]).all()):
         raise ValueError(f"`ts` must increase strictly, got {ts.tolist()}. Sort the times and drop repeats.")
     return ts
+
+
+def _check_covers(bm: Any, ts: Tensor) -> None:
+    """Raise unless a Brownian motion of ours, whose ends are known, spans all times, but for rounding."""
+    inner = bm.inner if isinstance(bm, BrownianPath | BrownianTree) else bm
+    if not isinstance(inner, BrownianInterval):
+        return
+    t0, t1, slack = float(ts[0]), float(ts[-1]), 1e-5 * float(ts[-1] - ts[0])
+    if not (inner._t0 <= t0 + slack and t1 <= inner._t1 + slack):
+        raise ValueError(
+            f"`bm` must span the times, {t0:g} to {t1:g}, got one from {inner._t0:g} to {inner._t1:g}. Make it with "
+            "t0=ts[0] and t1=ts[-1]."
+        )
 
 
 def _check_numbers(values: dict[str, Any]) -> None:

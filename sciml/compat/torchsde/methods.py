@@ -94,8 +94,10 @@ TABLE: dict[str, Named] = {
 }
 
 
-def method_of(name: str, noise_type: str, options: dict[str, Any]) -> AbstractMethod:
-    """Our method for a name of the table."""
+def method_of(name: str, noise_type: str, options: dict[str, Any], by_product: bool = False) -> AbstractMethod:
+    """Our method for a name of the table; by products only, where noise is additive, Milstein's is Euler's."""
+    if name == METHODS.milstein and by_product:
+        return EulerMaruyama()
     if name == METHODS.milstein:
         return Milstein(derivatives=not options.get("grad_free", False))
     if name == METHODS.srk:

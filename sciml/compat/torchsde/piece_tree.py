@@ -53,18 +53,25 @@ class Node:
         key: of its own.
         first: the times that were there from the beginning, both ends among them.
         planned: times of a grid that are to come, of which `first` are some.
+        parent, place: whose part it is, and which.
     """
 
     key: Key
     first: list[float]
     planned: Sequence[float] = ()
+    parent: "Node | None" = None
+    place: int = 0
     splits: list[float] = field(default_factory=list, init=False)
     children: dict[int, "Node"] = field(default_factory=dict, init=False)
-    times: list[float] = field(default_factory=list, init=False)
-    """Of the parts, while these are there."""
+    times: list[float] = field(init=False)
+    """All that are known, in order."""
+    numbers: list[int] = field(init=False)
+    """One for each part, by which its areas are drawn: splitting a part gives new ones to both sides."""
     parts: list[Tensor] | None = field(default=None, init=False)
-    numbers: list[int] = field(default_factory=list, init=False)
-    """A number of its own for each part, by which its areas are drawn."""
+    """What the path does between them, (moment, batch, channel); None if forgotten."""
+
+    def __post_init__(self) -> None:
+        self.times, self.numbers = list(self.first), list(range(len(self.first) - 1))
 
     def make(self, law: Law, whole: Tensor | None) -> None:
         """Its parts, the same as ever.
@@ -73,7 +80,6 @@ class Node:
             law: of the path.
             whole: what the path does over it, (moment, batch, channel); None where that is still open.
         """
-        self.times = list(self.first)
         if whole is not None and len(self.first) == 2:
             self.parts = [whole]
         else:
@@ -81,32 +87,33 @@ class Node:
             knots = torch.tensor(self.first, dtype=torch.float64, device=self.key.ids.device)
             drawn = KnotTable(self.key, knots, law.channels, levy, law.dtype).moments
             self.parts = list((drawn if whole is None else bent(drawn, knots, whole)).unbind(1))
-        self.numbers = list(range(len(self.parts)))
+        streams, times = self._streams(_SPLITS), list(self.first)
         for n, t in enumerate(self.splits):
-            self._split(law, n, t)
+            i = bisect_right(times, t)
+            self._split(law, streams, n, times[i - 1], t, times[i], i - 1)
+            times.insert(i, t)
 
     def split(self, law: Law, t: float) -> None:
         """Make a new time known; this costs one draw."""
+        i = bisect_right(self.times, t)
+        self._split(law, self._streams(_SPLITS), len(self.splits), self.times[i - 1], t, self.times[i], i - 1)
+        fresh = len(self.first) - 1 + 2 * len(self.splits)
         self.splits.append(t)
-        self._split(law, len(self.splits) - 1, t)
+        self.times.insert(i, t)
+        self.numbers[i - 1 : i] = [fresh, fresh + 1]
 
-    def _split(self, law: Law, n: int, t: float) -> None:
+    def _split(self, law: Law, streams: Streams, n: int, start: float, t: float, end: float, i: int) -> None:
+        """Split number `n`: of part `i`, from `start` to `end`, at `t`."""
         assert self.parts is not None
-        i = bisect_right(self.times, t) - 1
-        left, right = t - self.times[i], self.times[i + 1] - t
+        left, right = t - start, end - t
         whole, moments = self.parts[i], law.moments
         sigma = standard_deviations(whole)
-        normals = self._streams(_SPLITS).normal(
-            torch.tensor([n], device=whole.device), moments * law.channels, law.dtype
-        )
+        normals = streams.normal(torch.tensor([n], device=whole.device), moments * law.channels, law.dtype)
         normals = normals.unflatten(-1, (moments, law.channels)).movedim(-2, 0)
         known = torch.cat([whole / (sigma * math.sqrt(left + right)), normals])
         matrix = torch.tensor(split_matrix(left / (left + right), moments), dtype=law.dtype, device=whole.device)
         made = torch.tensordot(matrix, known, dims=1)
         self.parts[i : i + 1] = [made[:moments] * sigma * math.sqrt(left), made[moments:] * sigma * math.sqrt(right)]
-        fresh = len(self.first) - 1 + 2 * n
-        self.numbers[i : i + 1] = [fresh, fresh + 1]
-        self.times.insert(i + 1, t)
 
     def child(self, i: int, most: int, step: float) -> "Node":
         """The node of part `i`.
@@ -120,7 +127,7 @@ class Node:
             left, right = self.times[i], self.times[i + 1]
             planned = self.planned[bisect_right(self.planned, left) : bisect_left(self.planned, right)]
             first = thinned([left, *planned, right], most) if planned else spread(left, right, step, most)
-            self.children[i] = Node(self.key.fold(3 + i), first, planned)
+            self.children[i] = Node(self.key.fold(3 + i), first, planned, self, i)
         return self.children[i]
 
     def area_streams(self) -> Streams:

@@ -85,19 +85,15 @@ class Pieces:
         return [] if self.top is None else [*self._times(self.top), self.t1]
 
     def _times(self, node: Node) -> list[float]:
-        self._made(node)
         found = list(node.times[:-1])
         for i in sorted(node.children, reverse=True):
             found[i : i + 1] = self._times(node.children[i])
         return found
 
-    def _made(self, node: Node, whole: Tensor | None = None) -> list[Tensor]:
+    def _made(self, node: Node) -> list[Tensor]:
         """The parts of a node, made again if they were forgotten."""
         if node.parts is None:
-            if node is self.top:
-                whole = self.given
-            elif whole is None:
-                whole = self._whole(node)
+            whole = self.given if node.parent is None else self._made(node.parent)[node.place]
             with torch.inference_mode(False):
                 node.make(self.law, whole)
         self.made.pop(node, None)
@@ -105,17 +101,6 @@ class Pieces:
         self._forget()
         assert node.parts is not None
         return node.parts
-
-    def _whole(self, node: Node) -> Tensor:
-        """What the path does over a node, which its parent knows."""
-        assert self.top is not None
-        parent, whole, t = self.top, None, node.first[0]
-        while True:
-            parts = self._made(parent, whole)
-            i = bisect_right(parent.times, t) - 1
-            if parent.children[i] is node:
-                return parts[i]
-            parent, whole = parent.children[i], parts[i]
 
     def _forget(self) -> None:
         """The oldest parts but for those of four nodes."""
@@ -125,7 +110,7 @@ class Pieces:
             if kept <= _KEPT:
                 return
             kept -= len(node.parts or ()) * each
-            node.parts, node.times, node.numbers = None, [], []
+            node.parts = None
             del self.made[node]
 
     def _full(self, node: Node) -> bool:
@@ -135,38 +120,38 @@ class Pieces:
     def _know(self, t: float, step: float) -> None:
         """Make a time known."""
         assert self.top is not None
-        node, whole = self.top, None
+        node = self.top
         while True:
-            parts = self._made(node, whole)
             i = bisect_right(node.times, t + self._slack) - 1
             if t - node.times[i] <= self._slack:
                 return
             if not self._full(node):
+                self._made(node)
                 with torch.inference_mode(False):
                     node.split(self.law, t)
                 return
-            node, whole = node.child(i, self.at_once, step), parts[i]
+            node = node.child(i, self.at_once, step)
 
     def _innermost(self, t: float) -> tuple[Node, int]:
         """The smallest node that `t` begins a part of, and the number of that part."""
         assert self.top is not None
-        node, whole = self.top, None
+        node = self.top
         while True:
-            parts = self._made(node, whole)
             i = max(bisect_right(node.times, t + self._slack) - 1, 0)
-            planned = len(node.planned) > len(node.first) - 2 and i < len(parts)
+            planned = len(node.planned) > len(node.first) - 2 and i < len(node.times) - 1
             if not planned and i not in node.children:
                 return node, i
-            node, whole = node.child(i, self.at_once, self.t1 - self.t0), parts[i]
+            node = node.child(i, self.at_once, self.t1 - self.t0)
 
     def _parts(self, node: Node, ta: float, tb: float) -> list[tuple[Node, int, Tensor, float]]:
         """All between two known times: node, number, moments, length."""
-        found, parts, times = [], self._made(node), node.times
-        numbers, i = node.numbers, max(bisect_right(times, ta + self._slack) - 1, 0)
-        while i < len(parts) and times[i] < tb - self._slack:
+        times, i = node.times, max(bisect_right(node.times, ta + self._slack) - 1, 0)
+        found, parts = [], None
+        while i < len(times) - 1 and times[i] < tb - self._slack:
             inside = times[i] >= ta - self._slack and times[i + 1] <= tb + self._slack
             if inside and not (self.levy.areas and i in node.children):
-                found.append((node, numbers[i], parts[i], times[i + 1] - times[i]))
+                parts = parts or self._made(node)
+                found.append((node, node.numbers[i], parts[i], times[i + 1] - times[i]))
             else:
                 found += self._parts(node.children[i], ta, tb)
             i += 1

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sciml.compat.torchsde.adaptive import accepted_steps
-from sciml.compat.torchsde.equation import Equation, ProductEquation, by_product
+from sciml.compat.torchsde.equation import Equation, ProductEquation, serves_products
 from sciml.compat.torchsde.inputs import Call
-from sciml.compat.torchsde.methods import TABLE, method_of
+from sciml.compat.torchsde.methods import method_of
 from sciml.compat.torchsde.noise import Noise
 from sciml.compat.torchsde.settings import METHODS, NOISE_TYPES
 from sciml.compat.torchsde.steps import Between, collected, equal_steps, places, rounding
@@ -34,9 +34,9 @@ class Run:
 
     def __post_init__(self) -> None:
         call = self.call
-        self.method = method_of(call.method, call.sde.noise_type, call.options)
+        self.products = serves_products(call.method, call.sde)
+        self.method = method_of(call.method, call.sde.noise_type, call.options, self.products)
         self.noise = Noise(call.bm, call.y0, call.ts.dtype)
-        self.products = by_product(call.sde) and TABLE[call.method].by_product
         self.equation = Equation(call.sde)
         self.term = ProductEquation(call.sde, self.noise).term() if self.products else self.equation.term(self.noise)
         self.ts = call.ts.detach().double().tolist()
