@@ -119,7 +119,9 @@ CASES = {
         },
     ),
     "navier_stokes_2d": Case(
-        lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)), {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)}
+        lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)),
+        {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)},
+        conserved=(),
     ),
     "passive scalar": Case(
         lambda viscosity, kappa: NavierStokes2D(viscosity, scalar=PassiveScalar(kappa)),
