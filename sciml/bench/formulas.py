@@ -38,8 +38,9 @@ def plain_name(name: str) -> str:
     """`KortewegDeVries` as `Korteweg de Vries`: the name of a class in words."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|\d+[A-Z]?", name)
     text = " ".join(words).replace(" De ", " de ")
-    for pair in ("Korteweg de Vries", "Kuramoto Sivashinsky", "Allen Cahn", "Cahn Hilliard", "Swift Hohenberg"):
+    for pair in ("Kuramoto Sivashinsky", "Allen Cahn", "Cahn Hilliard", "Swift Hohenberg"):
         text = text.replace(pair, pair.replace(" ", "-"))
     for pair in ("Ginzburg Landau", "Gray Scott", "Navier Stokes", "Fisher KPP", "Hyper Diffusion"):
         text = text.replace(pair, pair.replace(" ", "-"))
+    text = text.replace("Korteweg de", "Korteweg-de")
     return text.replace("Schroedinger", "Schrödinger").replace("2 D", "2D").replace("3 D", "3D")

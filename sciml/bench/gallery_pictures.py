@@ -48,7 +48,7 @@ class Film:
 
     @property
     def colours(self) -> dict[str, Any]:
-        """Colour map and its ends, the same for all frames; they cover 99.8 % of the values."""
+        """Colour map and its ends, the same for all frames; they cover 99.8 % of the values, the rest saturates."""
         low, high = (float(q) for q in np.quantile(self.values, (0.001, 0.999)))
         size = max(abs(low), abs(high)) or 1.0
         if low < -0.02 * size and high > 0.02 * size:
@@ -71,7 +71,7 @@ def still(film: Film) -> bytes:
             _plane(axis, film, pick, across)
             axis.set_title(f"t = {film.times[pick]:.4g}" + _where(film, across), fontsize=9)
     bar = matplotlib.cm.ScalarMappable(**film.colours)
-    figure.colorbar(bar, ax=list(axes), label=film.name, fraction=0.05, pad=0.02)
+    figure.colorbar(bar, ax=list(axes), label=film.name, fraction=0.05, pad=0.02, extend=_extend(film))
     return _png(figure, 110)
 
 
@@ -89,7 +89,7 @@ def animation(film: Film) -> bytes:
     else:
         across = 2
         image = _plane(axis, film, int(picks[0]), across, _SIDE)
-        figure.colorbar(image, ax=axis, label=film.name, fraction=0.05, pad=0.03)
+        figure.colorbar(image, ax=axis, label=film.name, fraction=0.05, pad=0.03, extend=_extend(film))
     pictures = []
     canvas = FigureCanvasAgg(figure)
     for pick in picks:
@@ -128,6 +128,13 @@ def contact_sheet(films: dict[str, Film], columns: int = 6, size: int = 128) -> 
     out = io.BytesIO()
     small.save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _extend(film: Film) -> str:
+    """Which ends of the colour bar are pointed, because there are values beyond."""
+    norm = film.colours["norm"]
+    beyond = (bool(film.values.min() < norm.vmin), bool(film.values.max() > norm.vmax))
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
 
 
 def _figure(width: float, height: float, count: int, rows: int = 1) -> tuple[Figure, np.ndarray]:

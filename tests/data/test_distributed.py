@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -327,7 +328,7 @@ def test_a_scheduler_makes_the_same_content(tmp_path, whole, cluster, suffix):
 
 
 def test_a_worker_that_is_killed_is_survived(tmp_path, cluster):
-    longer = recipe(frames=150, dt_frame=0.5, dt=0.02)
+    longer = recipe(frames=60, dt_frame=0.5, dt=0.02)
     killed = []
 
     def kill_one(done: int, total: int) -> None:
@@ -397,7 +398,7 @@ def test_lost_workers_and_schedulers_are_told_apart():
             raise self.error
 
     task = BlockTask(recipe(), NetCDF4(), Path("nowhere"))
-    killed = distributed.KilledWorker("block", None, 3)
+    killed = distributed.KilledWorker("block", SimpleNamespace(address="tcp://here:1"), 3)
     with pytest.raises(LostWorkersError, match="must not kill its worker.*memory.*block=2"):
         _result(Future(killed), task)
     with pytest.raises(LostWorkersError, match="scheduler must stay until the last block"):
