@@ -202,7 +202,7 @@ def error(rounds: int) -> list[Row]:
         ).ys  # fmt: skip
 
     with torch.no_grad():
-        exact = sciml(1600)
+        exact = sciml(640)
         chosen: dict[str, Callable[[], Any]] = {}
         run: Callable[[Any], Tensor]
         for name, run, settings in (
