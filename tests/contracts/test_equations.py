@@ -36,6 +36,7 @@ from sciml.pde import (
     Schroedinger,
     ShallowWater,
     SwiftHohenberg,
+    TravellingSines,
     TruncatedFourier,
     VectorBurgers,
     Wave,
@@ -57,7 +58,7 @@ class Case:
     """Channels whose mean is conserved."""
 
 
-def _sines(key: Key) -> RandomSines:
+def _sines(key: Key) -> TravellingSines:
     return RandomSines(3, 0.5, 0.4, 2).sample(key)
 
 
