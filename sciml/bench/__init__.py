@@ -1,6 +1,7 @@
 """The benchmark: scenarios, competitors, scores, results, report."""
 
 from sciml.bench.checkpoint import ModelCard, load, read_card, save_model
+from sciml.bench.gallery import Gallery, write_gallery
 from sciml.bench.recipes import demonstration_recipe, scenario_recipe
 from sciml.bench.registry import demonstration
 from sciml.bench.report import write_report
@@ -13,6 +14,7 @@ from sciml.bench.summary import leaderboard, report_data
 __all__ = [
     "BenchResult",
     "DataConfig",
+    "Gallery",
     "ModeConfig",
     "ModelCard",
     "ModelConfig",
@@ -33,5 +35,6 @@ __all__ = [
     "scenario_recipe",
     "score",
     "simulate_data",
+    "write_gallery",
     "write_report",
 ]

@@ -92,6 +92,20 @@ def simulate(
 
 
 @application.command()
+def gallery(
+    out: Annotated[Path, typer.Option(help="Folder for gallery.html, the pictures and their data.")],
+    only: Annotated[list[str] | None, typer.Option(help="An equation by name; may be given again.")] = None,
+) -> None:
+    """Make a page with a picture and an animation of every equation. An interrupted one continues where it stopped."""
+    from sciml.bench import write_gallery
+    from sciml.cli.bars import Bars
+
+    with Bars() as bars:
+        written = write_gallery(out, only or None, progress=bars)
+    _out.print(f"page:     {written.page}\noverview: {written.contact_sheet}", soft_wrap=True)
+
+
+@application.command()
 def train(
     scenario: ScenarioFile,
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and model.ckpt.")],

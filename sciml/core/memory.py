@@ -18,12 +18,13 @@ def memory_order(x: Tensor) -> Order:
 
 
 def in_order(x: Tensor, order: Order) -> Tensor:
-    """The same values in another order of memory; axes that are missing in front are added."""
+    """The same values in another order of memory, of as many of the last axes as there are."""
     if order is None:
         return x.contiguous()
-    full = x.reshape((1,) * (len(order) - x.ndim) + tuple(x.shape))
-    back = sorted(range(len(order)), key=lambda axis: order[axis])
-    return full.permute(order).contiguous().permute(back)
+    missing = len(order) - x.ndim
+    own = [axis - missing for axis in order if axis >= missing]
+    back = sorted(range(len(own)), key=lambda axis: own[axis])
+    return x.permute(own).contiguous().permute(back)
 
 
 @functools.cache

@@ -108,7 +108,7 @@ class Workers(AbstractCompute):
         count: how many processes; one per core by default.
     """
 
-    start_seconds: ClassVar[float] = 4.0  # processes start and import torch
+    start_seconds: ClassVar[float] = 10.0  # processes start and import torch
     count: int | None = None
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class Workers(AbstractCompute):
                 n_workers=processes,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs="CRITICAL",
                 preload=[_IGNORE_INTERRUPTS],
             ) as cluster,

@@ -39,6 +39,7 @@ from sciml.pde.sampling import AbstractDistribution, AbstractRandom, Choice, Log
 from sciml.pde.schroedinger import Schroedinger
 from sciml.pde.shallow_water import ShallowWater
 from sciml.pde.spectral import Spectral
+from sciml.pde.spin_up import NotSteadyError, SpunUp, spin_up
 from sciml.pde.step_limit import step_limit
 from sciml.pde.swift_hohenberg import SwiftHohenberg
 from sciml.pde.taylor_green import TaylorGreen3D
@@ -49,6 +50,9 @@ from sciml.pde.wave import Wave, WaveCharacteristics
 from sciml.pde.white_forcing import WhiteForcing, evolve_noisy
 
 __all__ = [
+    "NotSteadyError",
+    "SpunUp",
+    "spin_up",
     "ABCForcing",
     "TaylorGreen3D",
     "WhiteForcing",

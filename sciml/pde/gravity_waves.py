@@ -6,7 +6,7 @@ h = sqrt(g/H) eta. Then
     h_t = -i c K a,    a_t = -i c K h + f b,    b_t = -f a,    c = sqrt(g H),    omega² = f² + c² K²
 
 With s = c K / omega and p = f / omega the orthonormal eigenvectors (h, a, b) are the geostrophic mode (p, 0, i s), at
-rest, and the waves (+-s, 1, -+i p) / sqrt(2), which turn as exp(-+i omega t).
+rest, and the waves (+-s, 1, -+i p) / sqrt(2), which turn as exp(-+i omega t). For the mean s = 0, p = 1, omega = f.
 """
 
 import math
@@ -74,11 +74,11 @@ class GravityWaves(AbstractRepresentation):
         return torch.sqrt(_rows(self.depth) / _rows(self.gravity))[:, None]
 
     def frequency(self, modes: Modes) -> Tensor:
-        """omega, (1 | batch, *mode), [1/time]."""
+        """omega, (1 | batch, *mode), [1/time]; f itself for the mean, which has the derivative that |f| lacks at 0."""
         kx, ky = modes.wavenumbers(odd=True)
-        squared = _rows(self.rotation) ** 2 + _rows(self.gravity) * _rows(self.depth) * (kx**2 + ky**2)
-        # The root of 0 has no derivative; without rotation the mean is at rest.
-        return torch.where(squared > 0, torch.sqrt(torch.where(squared > 0, squared, 1.0)), 0.0)
+        squared, rotation = kx**2 + ky**2, _rows(self.rotation)
+        waves = _rows(self.gravity) * _rows(self.depth) * torch.where(squared > 0, squared, 1.0)
+        return torch.where(squared > 0, torch.sqrt(rotation**2 + waves), rotation)
 
     def eigenvectors(self, modes: Modes) -> tuple[Tensor, ...]:
         """sqrt(g/H) eta, u and v of each amplitude, (1 | batch, 3, *mode), of norm 1 and at right angles."""
@@ -87,10 +87,9 @@ class GravityWaves(AbstractRepresentation):
         has_none = length == 0  # any direction will do for the mean
         east = torch.where(has_none, 1.0, kx / torch.where(has_none, 1.0, length))
         north = ky / torch.where(has_none, 1.0, length)
-        omega = self.frequency(modes)
-        divisor = torch.where(omega == 0, 1.0, omega)
+        divisor = torch.where(has_none, 1.0, self.frequency(modes))
         s = torch.sqrt(_rows(self.gravity) * _rows(self.depth)) * length / divisor
-        p = torch.where(omega == 0, 1.0, _rows(self.rotation) / divisor)
+        p = torch.where(has_none, 1.0, _rows(self.rotation) / divisor)
         half = math.sqrt(0.5)
         one = torch.full_like(s, half)
         columns = [(p, 0 * s, 1j * s), (half * s, one, -1j * half * p), (-half * s, one, 1j * half * p)]

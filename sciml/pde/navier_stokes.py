@@ -19,10 +19,9 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
-from sciml.integrate.transforms import is_differentiated
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
-from sciml.pde.symbols import Symbols
+from sciml.pde.symbols import Symbols, kept_for_later
 from sciml.pde.vorticity_forcing import AbstractVorticityForcing
 
 
@@ -124,7 +123,7 @@ class NavierStokes2D(AbstractTransport):
 def _products(fields: Tensor) -> Tensor:
     """(u v, v² - u²) of (u, v), then u c and v c of a scalar; the fields may be overwritten."""
     u, v, *scalar = fields.unbind(1)
-    if is_differentiated(fields):
+    if kept_for_later(fields):
         return torch.stack([u * v, (v - u) * (v + u), *(w * c for c in scalar for w in (u, v))], dim=1)
     made = fields.new_empty(len(fields), 2 + 2 * len(scalar), *u.shape[1:])
     product, difference, *carried = made.unbind(1)

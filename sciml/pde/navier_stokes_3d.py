@@ -15,13 +15,12 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
-from sciml.integrate.transforms import is_differentiated
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.body_forcing import AbstractBodyForcing
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 from sciml.pde.representation import AbstractRepresentation
 from sciml.pde.solenoidal import LerayProjection, Solenoidal
-from sciml.pde.symbols import Symbols
+from sciml.pde.symbols import Symbols, kept_for_later
 
 
 @final
@@ -81,7 +80,7 @@ class NavierStokes3D(AbstractTransport):
 def _products(velocity: Tensor) -> Tensor:
     """u² - w², v² - w², u v, u w, v w; the velocity may be overwritten."""
     u, v, w = velocity.unbind(1)
-    if is_differentiated(velocity):
+    if kept_for_later(velocity):
         return torch.stack([(u - w) * (u + w), (v - w) * (v + w), u * v, u * w, v * w], dim=1)
     made = velocity.new_empty(len(velocity), 5, *u.shape[1:])
     for place, (a, b) in enumerate(((u, v), (u, w), (v, w)), start=2):
@@ -97,7 +96,7 @@ def _minus_divergence(products: Tensor, k: Tensor) -> Tensor:
     xx, yy, xy, xz, yz = products.unbind(1)
     rows = (((xx, 0), (xy, 1), (xz, 2)), ((xy, 0), (yy, 1), (yz, 2)), ((xz, 0), (yz, 1)))
     made = products.new_zeros(len(products), 3, *products.shape[2:])
-    if is_differentiated(products):
+    if kept_for_later(products):
         return torch.stack([sum((entry * k[axis] for entry, axis in row), made[:, 0]) for row in rows], dim=1)
     for place, row in enumerate(rows):
         for entry, axis in row:

@@ -10,7 +10,7 @@ import torch
 from sciml.cli import main
 
 KS = str(Path(__file__).parents[2] / "benchmarks" / "ks" / "scenario.toml")
-COMMANDS = ["simulate", "train", "rollout", "bench", "report", "inspect"]
+COMMANDS = ["simulate", "gallery", "train", "rollout", "bench", "report", "inspect"]
 
 
 @pytest.fixture(autouse=True)
@@ -121,9 +121,53 @@ def test_a_second_call_of_simulate_and_train_resumes_at_the_end(job):
     assert (job / "mine.nc").stat().st_mtime_ns == stamp
 
 
+def test_simulate_by_the_name_of_an_equation(job, capsys):
+    from sciml.data import content_digest, open_trajectories
+
+    call_it = ("simulate", "dispersion", "--points", "64", "--trajectories", "2", "--out")
+    assert call(*call_it, job / "d.nc", "--estimate") == 0
+    said = capsys.readouterr().out
+    assert (
+        "1 of 1 blocks to solve on 1 worker, 100 steps each" in said and "free" in said and not (job / "d.nc").exists()
+    )
+    assert call(*call_it, job / "d.nc") == 0
+    assert call(*call_it, job / "d", "--format", "zarr") == 0
+    assert content_digest(job / "d.nc") == content_digest(job / "d") and (job / "d" / "zarr.json").exists()
+    assert open_trajectories(job / "d").shape == (2, 101, 1, 64)
+    assert call("inspect", job / "d", "--verify") == 0
+    assert "every value is finite" in capsys.readouterr().out
+    assert call(*call_it, job / "d.nc", "--seed", "1") == 2
+    assert call(*call_it, job / "d.nc", "--seed", "1", "--overwrite") == 0
+    capsys.readouterr()
+    assert call(*call_it, job / "d.nc", "--estimate", "--seed", "1") == 0
+    assert "blocks to solve" not in capsys.readouterr().out
+
+
+def test_who_works_depends_on_what_it_takes():
+    from sciml.cli.simulation import compute_for
+    from sciml.data import Estimate, Scheduler, Serial, Workers
+
+    def work(seconds: float) -> Estimate:
+        return Estimate(
+            blocks=4, finished=1, workers=1, steps=None, block_seconds=seconds, start_seconds=0.0, finish_seconds=0.0,
+            file_bytes=1, needed_bytes=1, free_bytes=1, memory_bytes=1,
+        )  # fmt: skip
+
+    assert compute_for(work(1.0), None, None) == Serial()
+    assert compute_for(work(100.0), 3, None) == Workers(3) == compute_for(work(0.1), 3, None)
+    assert compute_for(work(1.0), None, "tcp://here:1") == Scheduler("tcp://here:1")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["simulate", "nonsense", "--out", "{job}/n.nc"], "`name` must be a known equation, got 'nonsense'"),
+        (["simulate", KS, "--points", "64", "--out", "{job}/n.nc"], "go with an equation by name"),
+        (
+            ["simulate", "wave", "--workers", "2", "--scheduler", "tcp://h:1", "--out", "{job}/n.nc"],
+            "not both",
+        ),
+        (["gallery", "--out", "{job}/g", "--only", "nonsense"], "`name` must be a known equation"),
         (["inspect", "nowhere.nc"], "a file must exist to be inspected"),
         (["inspect", "{job}/cut.nc"], "cut.nc"),
         (["inspect", "{job}/cut.ckpt"], "cannot be read"),

@@ -36,6 +36,7 @@ from sciml.pde import (
     Schroedinger,
     ShallowWater,
     SwiftHohenberg,
+    TravellingSines,
     TruncatedFourier,
     VectorBurgers,
     Wave,
@@ -57,7 +58,7 @@ class Case:
     """Channels whose mean is conserved."""
 
 
-def _sines(key: Key) -> RandomSines:
+def _sines(key: Key) -> TravellingSines:
     return RandomSines(3, 0.5, 0.4, 2).sample(key)
 
 
@@ -119,7 +120,9 @@ CASES = {
         },
     ),
     "navier_stokes_2d": Case(
-        lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)), {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)}
+        lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)),
+        {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)},
+        conserved=(),
     ),
     "passive scalar": Case(
         lambda viscosity, kappa: NavierStokes2D(viscosity, scalar=PassiveScalar(kappa)),

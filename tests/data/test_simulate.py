@@ -170,9 +170,7 @@ def test_two_processes_do_not_share_a_file(tmp_path):
 
 
 def test_blow_up_names_trajectory_and_remedy(tmp_path):
-    with pytest.raises(
-        SolveError, match=r"first trajectory 4\d at .* exceeds the CFL limit .* of ETDRK4 .*dt=0.5"
-    ):
+    with pytest.raises(SolveError, match=r"first trajectory 4\d at .* exceeds the CFL limit .* of ETDRK4 .*dt=0.5"):
         simulate(
             KuramotoSivashinsky(),
             GRID,

@@ -144,13 +144,13 @@ def test_rounding_that_no_real_field_has_does_not_grow(equation):
 
     bare = equation.nonlinear(system.modes)
     assert after(bare) > 1e-6
-    assert after(stay_real(bare, system.term.linear, system.modes)) < 1e-11
+    assert after(stay_real(bare, equation.linear(system.modes), system.modes)) < 1e-11
     assert after(system.term.nonlinear) < 1e-11
 
 
 @pytest.mark.slow
 def test_the_largest_lyapunov_exponent_of_kuramoto_sivashinsky_at_22():
-    """Benettin's method with the tangent by forward differentiation of the step; published 0.043 to 0.048."""
+    """Benettin: a neighbour at the distance 1e-7, brought back every 5 time units; published are 0.043 to 0.048."""
     from sciml.integrate import ETDRK4, Fixed, solve
 
     grid, batch, span, dt = Grid((48,), (22.0,)), 64, 5.0, 0.25
@@ -159,13 +159,14 @@ def test_the_largest_lyapunov_exponent_of_kuramoto_sivashinsky_at_22():
     def advance(y, t):
         return solve(system.term, ETDRK4(), y, 0.0, t, control=Fixed(n=round(t / dt))).ys
 
-    y = advance(system.encode(TruncatedFourier(4, 1.0).sample(Key.rows(0, batch), grid)), 500.0)
+    y = advance(system.encode(TruncatedFourier(4, 1.0).sample(Key.rows(0, batch), grid)), 400.0)
     tangent = system.encode(TruncatedFourier(6, 1.0).sample(Key.rows(1, batch), grid))
     logs = []
-    for _ in range(200):
+    for _ in range(160):
         size = torch.linalg.vector_norm(system.decode(tangent), dim=(1, 2))
         tangent = tangent / size[:, None, None]
-        y, tangent = torch.func.jvp(lambda start: advance(start, span), (y,), (tangent,))
+        y, neighbour = advance(torch.cat([y, y + 1e-7 * tangent]), span).chunk(2)
+        tangent = (neighbour - y) / 1e-7
         logs.append(torch.log(torch.linalg.vector_norm(system.decode(tangent), dim=(1, 2))) / span)
     exponents = torch.stack(logs[20:]).mean(0)
     mean, half = float(exponents.mean()), 2 * float(exponents.std()) / math.sqrt(batch)
