@@ -11,7 +11,7 @@ import torch
 from batch import Batch, shuffled
 from learning import Budget, Contender, Task, compete
 from models import s4d_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -77,14 +77,14 @@ CONTENDERS = (
 )
 
 
-def run(smoke: bool) -> Findings:
+def run(smoke: bool, journal: Journal) -> Findings:
     """All contenders on all splits; rates are chosen on a fifth of the training part of the first split."""
     budget, tuning = (Budget(4, 16), Budget(2, 16)) if smoke else (BUDGET, TUNING)
     data = digits()
     splits = {number: split(data, number) for number in range(2 if smoke else SPLITS)}
     tasks = {number: task(*parts, budget.batch) for number, parts in splits.items()}
     tuned_on = task(*split(splits[0][0], 0), budget.batch)
-    rows = compete(CONTENDERS, tasks, budget, tuned_on=tuned_on, tuning=tuning)
+    rows = compete(CONTENDERS, tasks, budget, journal, tuned_on=tuned_on, tuning=tuning)
     for number, parts in splits.items():
         rows.append({"contender": "logistic regression on pixels", "seed": number, "accuracy": logistic(*parts)})
     settings = {"budget": asdict(budget), "tuning": asdict(tuning), "splits": len(splits)}
