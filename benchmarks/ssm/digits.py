@@ -16,9 +16,11 @@ from recurrent import GRU
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sciml.ssm import s4d_lin
+
 SPLITS = 5
-BUDGET = Budget(updates=600, batch=64, weight_decay=0.05)
-TUNING = Budget(updates=200, batch=64, weight_decay=0.05)
+BUDGET = Budget(updates=1100, batch=64, weight_decay=0.05)
+TUNING = Budget(updates=300, batch=64, weight_decay=0.05)
 
 
 def digits() -> Batch:
@@ -69,11 +71,11 @@ def logistic(training: Batch, test: Batch) -> float:
 CONTENDERS = (
     Contender(
         "S4D, both ways",
-        lambda: s4d_model(1, 10, width=40, blocks=2, state=16, both_ways=True, dropout=0.2),
+        lambda: s4d_model(1, 10, width=64, blocks=3, state=32, spectrum=s4d_lin, both_ways=True, dropout=0.2),
         rates=(4e-3, 1e-2),
         groups=slow_systems,
     ),
-    Contender("GRU, both ways", lambda: GRU(1, 10, width=56, both_ways=True, dropout=0.2), rates=(3e-3, 1e-2)),
+    Contender("GRU, both ways", lambda: GRU(1, 10, width=110, both_ways=True, dropout=0.2), rates=(3e-3, 1e-2)),
 )
 
 
