@@ -15,7 +15,7 @@ from batch import Batch
 from learning import Budget, Contender, Task, compete, growing, parameters
 from memory_tasks import adding
 from models import s4d_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU, width_for
 from torch.nn.functional import mse_loss
 
@@ -62,7 +62,7 @@ BUDGET = Budget(updates=2000, batch=32, weight_decay=0.0)
 TUNING = Budget(updates=300, batch=32, weight_decay=0.0)
 
 
-def run(smoke: bool) -> Findings:
+def run(smoke: bool, journal: Journal) -> Findings:
     """All contenders, three seeds."""
     length = 40 if smoke else 1000
     budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
@@ -73,7 +73,7 @@ def run(smoke: bool) -> Findings:
         Contender("GRU", lambda: GRU(2, 1, width), rates=(1e-3, 3e-3, 1e-2)),
     )
     tasks = {seed: task(length, budget) for seed in range(1 if smoke else 3)}
-    rows = compete(contenders, tasks, budget, tuned_on=task(length, tuning), tuning=tuning)
+    rows = compete(contenders, tasks, budget, journal, tuned_on=task(length, tuning), tuning=tuning)
     rows.append({"contender": "least squares", "seed": 0, "mse": least_squares(length, 200 if smoke else 5000)})
     rows.append({"contender": "a constant", "seed": 0, "mse": 1 / 6})
     settings = {"length": length, "budget": asdict(budget), "tuning": asdict(tuning)}

@@ -11,14 +11,16 @@ import torch
 from batch import Batch, shuffled
 from learning import Budget, Contender, Task, compete
 from models import s4d_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sciml.ssm import s4d_lin
+
 SPLITS = 5
-BUDGET = Budget(updates=600, batch=64, weight_decay=0.05)
-TUNING = Budget(updates=200, batch=64, weight_decay=0.05)
+BUDGET = Budget(updates=1100, batch=64, weight_decay=0.05)
+TUNING = Budget(updates=300, batch=64, weight_decay=0.05)
 
 
 def digits() -> Batch:
@@ -69,22 +71,22 @@ def logistic(training: Batch, test: Batch) -> float:
 CONTENDERS = (
     Contender(
         "S4D, both ways",
-        lambda: s4d_model(1, 10, width=40, blocks=2, state=16, both_ways=True, dropout=0.2),
+        lambda: s4d_model(1, 10, width=64, blocks=3, state=32, spectrum=s4d_lin, both_ways=True, dropout=0.2),
         rates=(4e-3, 1e-2),
         groups=slow_systems,
     ),
-    Contender("GRU, both ways", lambda: GRU(1, 10, width=56, both_ways=True, dropout=0.2), rates=(3e-3, 1e-2)),
+    Contender("GRU, both ways", lambda: GRU(1, 10, width=110, both_ways=True, dropout=0.2), rates=(3e-3, 1e-2)),
 )
 
 
-def run(smoke: bool) -> Findings:
+def run(smoke: bool, journal: Journal) -> Findings:
     """All contenders on all splits; rates are chosen on a fifth of the training part of the first split."""
     budget, tuning = (Budget(4, 16), Budget(2, 16)) if smoke else (BUDGET, TUNING)
     data = digits()
     splits = {number: split(data, number) for number in range(2 if smoke else SPLITS)}
     tasks = {number: task(*parts, budget.batch) for number, parts in splits.items()}
     tuned_on = task(*split(splits[0][0], 0), budget.batch)
-    rows = compete(CONTENDERS, tasks, budget, tuned_on=tuned_on, tuning=tuning)
+    rows = compete(CONTENDERS, tasks, budget, journal, tuned_on=tuned_on, tuning=tuning)
     for number, parts in splits.items():
         rows.append({"contender": "logistic regression on pixels", "seed": number, "accuracy": logistic(*parts)})
     settings = {"budget": asdict(budget), "tuning": asdict(tuning), "splits": len(splits)}

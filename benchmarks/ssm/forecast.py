@@ -19,7 +19,7 @@ from batch import Batch, shuffled
 from dynamics import lorenz, mackey_glass
 from learning import Budget, Contender, Scores, Task, compete, parameters
 from models import s4d_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU, width_for
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -124,7 +124,7 @@ BUDGET = Budget(updates=500, batch=32, weight_decay=0.0)
 TUNING = Budget(updates=150, batch=32, weight_decay=0.0)
 
 
-def run(name: str, smoke: bool) -> Findings:
+def run(name: str, smoke: bool, journal: Journal) -> Findings:
     """All contenders on one system, three seeds."""
     system = SYSTEMS[name]
     budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
@@ -138,7 +138,7 @@ def run(name: str, smoke: bool) -> Findings:
     )
     made_task = task(made, system, budget.batch)
     tasks = dict.fromkeys(range(1 if smoke else 3), made_task)
-    rows = compete(contenders, tasks, budget, tuned_on=made_task, tuning=tuning)
+    rows = compete(contenders, tasks, budget, journal, tuned_on=made_task, tuning=tuning)
     for baseline in (linear, persistence):
         found = errors(baseline(made), made.test).tolist()
         rows.append({"contender": baseline.__name__, "seed": 0, **dict(zip(figures(system), found, strict=True))})

@@ -13,6 +13,7 @@ from typing import Any, final
 
 import torch
 from batch import Batch
+from record import Journal
 from torch import Tensor, nn
 
 from sciml.training.schedule import warmup_cosine
@@ -128,44 +129,49 @@ TUNING_SEED = 1000
 """Of the trainings that choose a learning rate; no reported figure uses it."""
 
 
-def best_rate(contender: Contender, task: Task, budget: Budget) -> tuple[float, dict[str, float]]:
-    """The learning rate whose model is best on validation data, and what each one reached."""
-    if len(contender.rates) == 1:
-        return contender.rates[0], {}
-    reached = {}
-    for rate in contender.rates:
-        figure = task.validate(train(contender, task, budget, rate, TUNING_SEED))
-        reached[rate] = figure if math.isfinite(figure) else math.inf
-        print(f"  {contender.name}, rate {rate:g}: {figure:.4g} on validation data", flush=True)
-    return min(reached, key=reached.__getitem__), {f"{rate:g}": figure for rate, figure in reached.items()}
-
-
 def compete(
     contenders: Sequence[Contender],
     tasks: Mapping[int, Task],
     budget: Budget,
+    journal: Journal,
     *,
     tuned_on: Task,
-    tuning: Budget | None = None,
+    tuning: Budget,
 ) -> list[dict[str, Any]]:
     """Rows of figures: every contender at its best rate, every task.
 
     Args:
         tasks: by the seed of the training (the number of a split where data are split).
         budget: of the reported trainings.
+        journal: where finished trainings are kept.
         tuned_on: the task that chooses the rate.
-        tuning: budget of the trainings that choose the rate; that of all others if None.
+        tuning: budget of the trainings that choose the rate.
     """
+
+    def tried(contender: Contender, rate: float) -> tuple[float, float]:
+        trained = train(contender, tuned_on, tuning, rate, TUNING_SEED)
+        reached = tuned_on.validate(trained)
+        print(f"  {contender.name}, rate {rate:g}: {reached:.4g} on validation data", flush=True)
+        return (reached if math.isfinite(reached) else math.inf), round(trained.seconds, 1)
+
+    def row(contender: Contender, seed: int, rate: float) -> dict[str, Any]:
+        trained = train(contender, tasks[seed], budget, rate, seed)
+        made = {"contender": contender.name, "seed": seed, **tasks[seed].score(trained), "rate": rate}
+        made |= {"parameters": parameters(trained.model), "seconds": round(trained.seconds, 1)}
+        print(made, flush=True)
+        return made
+
     rows = []
     for contender in contenders:
-        rate, reached = best_rate(contender, tuned_on, tuning or budget)
-        for seed, task in tasks.items():
-            trained = train(contender, task, budget, rate, seed)
-            row: dict[str, Any] = {"contender": contender.name, "seed": seed, **task.score(trained)}
-            row |= {"rate": rate, "parameters": parameters(trained.model), "seconds": round(trained.seconds, 1)}
-            row |= {"tuning": reached}
-            rows.append(row)
-            print(row, flush=True)
+        reached = {contender.rates[0]: (0.0, 0.0)}
+        if len(contender.rates) > 1:
+            keys = {rate: f"{contender.name}, rate {rate:g}, {tuning}" for rate in contender.rates}
+            reached = {rate: journal(key, partial(tried, contender, rate)) for rate, key in keys.items()}
+        rate = min(reached, key=reached.__getitem__)
+        for seed in tasks:
+            key = f"{contender.name}, rate {rate:g}, seed {seed}, {budget}"
+            made = journal(key, partial(row, contender, seed, rate))
+            rows.append({**made, "tuning": {f"{r:g}": both for r, both in reached.items()}})
     return rows
 
 

@@ -17,7 +17,7 @@ from batch import Batch, shuffled
 from dynamics import driven_oscillator
 from learning import Budget, Contender, Scores, Task, compete, parameters
 from models import s4d_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU, width_for
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -104,7 +104,7 @@ TUNING = Budget(updates=150, batch=32, weight_decay=0.0)
 FIGURES = ("same rate", "twice the rate", "ratio", "irregular", "its ratio")
 
 
-def run(smoke: bool) -> Findings:
+def run(smoke: bool, journal: Journal) -> Findings:
     """All contenders, three seeds."""
     budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
     made = data(16, 8, 4) if smoke else data(160, 1024, 256)
@@ -118,7 +118,7 @@ def run(smoke: bool) -> Findings:
     )
     made_task = task(made, budget.batch)
     tasks = dict.fromkeys(range(1 if smoke else 3), made_task)
-    rows = compete(contenders, tasks, budget, tuned_on=made_task, tuning=tuning)
+    rows = compete(contenders, tasks, budget, journal, tuned_on=made_task, tuning=tuning)
     settings: dict[str, object] = {"interval": INTERVAL, "length": made.test.inputs.shape[1]}
     settings |= {"training": len(made.training), "test": len(made.test)}
     settings |= {"budget": asdict(budget), "tuning": asdict(tuning)}

@@ -15,7 +15,7 @@ from batch import Batch
 from learning import Budget, Contender, Task, compete, growing, parameters
 from memory_tasks import selective_copying
 from models import s4d_model, selective_model, slow_systems
-from record import Findings, main
+from record import Findings, Journal, main
 from recurrent import GRU, width_for
 from torch.nn.functional import cross_entropy
 
@@ -51,7 +51,7 @@ BUDGET = Budget(updates=1200, batch=16, weight_decay=0.0)
 TUNING = Budget(updates=300, batch=16, weight_decay=0.0)
 
 
-def run(smoke: bool) -> Findings:
+def run(smoke: bool, journal: Journal) -> Findings:
     """All contenders, two seeds."""
     length = 24 if smoke else 256
     budget, tuning = (Budget(3, 2), Budget(2, 2)) if smoke else (BUDGET, TUNING)
@@ -73,7 +73,7 @@ def run(smoke: bool) -> Findings:
     )
     made, tuned_on = task(length, budget), task(length, tuning)
     tasks = dict.fromkeys(range(1 if smoke else 2), made)
-    rows = compete(contenders, tasks, budget, tuned_on=tuned_on, tuning=tuning)
+    rows = compete(contenders, tasks, budget, journal, tuned_on=tuned_on, tuning=tuning)
     settings: dict[str, object] = {"length": length, "tokens": TOKENS, "symbols": SYMBOLS}
     settings |= {"budget": asdict(budget), "tuning": asdict(tuning)}
     return Findings(rows, settings, {"right per token, %": ".2f"})

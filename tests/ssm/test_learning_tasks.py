@@ -166,9 +166,10 @@ def test_the_rate_that_is_best_on_validation_data_is_taken(load):
         score=lambda model: {"error": float((model(data) - 1).abs().mean())},
     )
     contender = learning.Contender("number", Number, (1e-4, 5e-2, float("inf")))
-    rows = learning.compete([contender], {0: task, 1: task}, learning.Budget(60, 4, weight_decay=0.0), tuned_on=task)
+    budget, journal = learning.Budget(60, 4, weight_decay=0.0), load("record").Journal(None)
+    rows = learning.compete([contender], {0: task, 1: task}, budget, journal, tuned_on=task, tuning=budget)
     assert [row["rate"] for row in rows] == [5e-2, 5e-2] and [row["seed"] for row in rows] == [0, 1]
-    assert rows[0]["error"] < 0.2 < rows[0]["tuning"]["0.0001"] and rows[0]["tuning"]["inf"] == float("inf")
+    assert rows[0]["error"] < 0.2 < rows[0]["tuning"]["0.0001"][0] and rows[0]["tuning"]["inf"][0] == float("inf")
     assert rows[0]["parameters"] == 1
 
 
@@ -192,8 +193,9 @@ def test_a_table_has_means_and_deviations(load):
         for seed, error in enumerate((1.0, 2.0, 3.0))
     ]
     rows.append({"contender": "b", "seed": 0, "error": 4.0})
-    made = json.loads(json.dumps({"rows": rows, "figures": {"error": ".2f"}, "seeds": [0, 1, 2], "device": "cpu"}))
-    lines = load("record").table({**made, "processor_seconds": 60, "wall_seconds": 120}).splitlines()
+    origin = {"device": "cpu", "date": "2020-01-02T03", "version": "1", "commit": "x", "processor_seconds": 60}
+    made = json.loads(json.dumps({"rows": rows, "figures": {"error": ".2f"}, "seeds": [0, 1, 2], **origin}))
+    lines = load("record").table(made).splitlines()
     assert lines[2] == "| a | 2.00 ± 1.00 | 1,000 | 0.01 | 60 |" and lines[3] == "| b | 4.00 |  |  |  |"
 
 
@@ -203,6 +205,21 @@ def test_a_script_runs_in_its_smoke_size(load, script):
     module = load(script)
     names = module.SYSTEMS if script == "forecast" else [None]
     for name in names:
-        found = module.run(True) if name is None else module.run(name, True)
+        journal = load("record").Journal(None)
+        found = module.run(True, journal) if name is None else module.run(name, True, journal)
         assert all(figure in row for row in found.rows for figure in found.figures)
         assert len({row["contender"] for row in found.rows}) >= 3
+
+
+def test_a_journal_keeps_results_of_the_same_sources(load, tmp_path, monkeypatch):
+    record = load("record")
+    path, made = tmp_path / "kept.jsonl", []
+
+    def compute() -> dict[str, int]:
+        made.append(1)
+        return {"a": len(made)}
+
+    assert record.Journal(path)("x", compute) == {"a": 1}
+    assert record.Journal(path)("x", compute) == {"a": 1} and record.Journal(path)("y", compute) == {"a": 2}
+    monkeypatch.setattr(record, "sources", lambda: "other sources")
+    assert record.Journal(path)("x", compute) == {"a": 3}

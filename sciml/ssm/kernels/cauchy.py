@@ -40,7 +40,7 @@ def kernel(
         c: outputs.
         step: d, [time].
         length: number of points.
-        alpha: weight of the end of the step, 0 to 1.
+        alpha: weight of the end of the step, 1/2 to 1: below, rounding errors grow where the steps are unstable.
 
     Returns:
         k, in the real dtype of a.

@@ -14,7 +14,6 @@ from sciml.ssm.discretise import AbstractDiscretisation, SimplifiedZOH
 from sciml.ssm.executions import AbstractExecution, Recurrent, Scan
 from sciml.ssm.frequencies import s4d_real
 from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
-from sciml.ssm.kernels import selective_scan
 from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.layers.token_convolution import TokenConvolution
@@ -139,7 +138,7 @@ class Selective(AbstractLayer):
         v, window = self.convolution(v, state.window, interval)
         v = nn.functional.silu(v)
         y, memory = self._run(v, interval, state.memory, execution or Scan())
-        y = y + self.skip * v
+        y = torch.addcmul(y, self.skip, v)
         return self.leave(y * nn.functional.silu(gate)), SelectiveState(window, memory)
 
     def step(
@@ -166,15 +165,9 @@ class Selective(AbstractLayer):
         return torch.promote_types(self.skip.dtype, torch.complex64) if self.matrix.is_complex else self.skip.dtype
 
     def _run(self, v: Tensor, interval: Tensor, memory: Tensor, execution: AbstractExecution) -> tuple[Tensor, Tensor]:
-        """C x of the system that the entries choose, and its last state; real scans do not keep all states."""
+        """C x of the system that the entries choose, and its last state."""
         s, b, c = self.choose(v).split([self.rank, self.state, self.state], dim=-1)
         scale = nn.functional.softplus(self.widen(s))
-        if (
-            isinstance(execution, Scan)
-            and isinstance(self.discretisation, SimplifiedZOH)
-            and not self.matrix.is_complex
-        ):
-            return selective_scan(v, interval.unsqueeze(-1) * scale, self.matrix.values(), b, c, memory)
         if self.matrix.is_complex:
             b, c = (torch.view_as_complex(value.unflatten(-1, (-1, 2)).contiguous()) for value in (b, c))
         ports = Ports(b[:, :, None, :, None], c[:, :, None, None, :])

@@ -41,7 +41,7 @@ class TokenConvolution(nn.Module):
             interval: (batch, time), or (1, 1) where no entry is padding.
         """
         earlier, last = earlier_entries(u, window, interval)
-        y = self.bias + self.weight[0] * u
+        y = torch.addcmul(self.bias, self.weight[0], u)
         for weight, entry in zip(self.weight[1:], earlier, strict=True):
-            y = y + weight * entry
+            y = torch.addcmul(y, weight, entry)
         return y, last
