@@ -60,7 +60,7 @@ def main(smoke: bool, folder: Path) -> None:
         streamed.append(milliseconds(lambda s=state, n=length: net.step(u[:, n], s), 15))
         again.append(milliseconds(lambda n=length: net(u[:, : n + 1]), 3))
         print(f"one more after {length:5d}: by a step {streamed[-1]:6.2f} ms, by a convolution {again[-1]:8.2f} ms")
-    print(f"the state holds {size} numbers, whatever came before")
+    print(f"the state holds {max(size):,} numbers, whatever came before")
     draw(lengths, streamed, again, folder / "streaming_inference.png")
 
 
