@@ -118,8 +118,8 @@ def test_nothing_observed_and_no_guidance_is_the_prior():
     nn.init.zeros_(control.net[-1].bias)  # type: ignore[arg-type]
     made = model(prior=prior, diffusion=diffusion, posterior=Guided(prior, diffusion, control))
     for part in (made.encoder.start.straight, made.encoder.start.bent[-1]):  # type: ignore[union-attr, index]
-        nn.init.zeros_(part.weight)
-        nn.init.zeros_(part.bias)
+        nn.init.zeros_(part.weight)  # type: ignore[union-attr]
+        nn.init.zeros_(part.bias)  # type: ignore[union-attr]
     with torch.no_grad():
         made.encoder.start.straight.bias.copy_(torch.tensor([0.0] * 3 + [math.log(math.expm1(1.0 - 1e-4))] * 3))  # type: ignore[union-attr]
     batch = replace(series(), mask=torch.zeros(4, 6, 2, dtype=torch.bool))
@@ -311,7 +311,7 @@ def test_every_parameter_of_a_conditioned_model_learns_and_every_path_goes_with_
     assert made.sample_posterior(batch, key).z.shape == (4, 17, 3)
     for wrong in ({"method": Milstein()}, {"gradient": Checkpoint()}):
         with pytest.raises(TypeError, match="a `Conditioned` posterior has steps of its own"):
-            model(prior=prior, diffusion=diffusion, **parts, **wrong)
+            model(prior=prior, diffusion=diffusion, **parts, **wrong)  # type: ignore[arg-type]
 
 
 def test_refusals():
