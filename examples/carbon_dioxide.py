@@ -23,7 +23,9 @@ def carbon_dioxide() -> tuple[Tensor, Tensor]:
     """Times in years and monthly means, [ppm]; 5 months without a value are interpolated."""
     from statsmodels.api import datasets
 
-    months = datasets.co2.load_pandas().data["co2"].resample("MS").mean().interpolate()
+    weeks = datasets.co2.load_pandas().data
+    assert weeks is not None
+    months = weeks["co2"].resample("MS").mean().interpolate()
     years = 1958 + (2 + np.arange(len(months))) / YEAR  # from March 1958 on
     return torch.tensor(years), torch.tensor(np.array(months))
 
