@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sciml.ssm import DeepSSM, Gated, Residual, parameter_groups, s4d
+from sciml.ssm import DeepSSM, Gated, Residual, parameter_groups, s4d, s4d_lin
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -21,9 +21,10 @@ def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return training.float().unsqueeze(-1) / 8 - 1, known, test.float().unsqueeze(-1) / 8 - 1, wanted
 
 
-def model(width: int = 32) -> DeepSSM:
+def model(width: int = 48) -> DeepSSM:
     """Two causal S4D layers; its answers are evidence for each class, entry by entry."""
-    return DeepSSM(1, 10, [Residual(s4d(width, 16), Gated(width, width), dropout=0.1) for _ in range(2)])
+    layers = [s4d(width, 32, spectrum=s4d_lin) for _ in range(2)]
+    return DeepSSM(1, 10, [Residual(layer, Gated(width, width), dropout=0.1) for layer in layers])
 
 
 def train(net: DeepSSM, images: Tensor, classes: Tensor, updates: int, rate: float = 1e-2) -> None:
@@ -58,7 +59,7 @@ def main(smoke: bool, folder: Path) -> None:
     torch.manual_seed(0)
     images, classes, test, wanted = digits()
     net = model()
-    train(net, images, classes, 5 if smoke else 500)
+    train(net, images, classes, 5 if smoke else 700)
     net.eval()
     with torch.no_grad():
         answers = net(test).cumsum(1)
