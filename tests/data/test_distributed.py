@@ -1,7 +1,7 @@
 """Simulations by several processes: the same content whoever solves which block when, and clear ends."""
 
-import logging
 import errno
+import logging
 import os
 import signal
 import time
