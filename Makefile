@@ -38,6 +38,7 @@ speed: setup
 	$(BIN)/python benchmarks/speed/ode.py
 	$(BIN)/python benchmarks/speed/gradients.py
 	$(BIN)/python benchmarks/speed/sde.py
+	$(BIN)/python benchmarks/speed/pde.py
 	$(BIN)/python benchmarks/speed/ssm.py
 
 clean:

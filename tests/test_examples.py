@@ -37,7 +37,7 @@ def test_readme_code_runs_in_order(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(blocks("python")))
-    assert len(promised) == 7
+    assert len(promised) == 8
     for printed, promise in zip(done.stdout.splitlines(), promised, strict=True):
         assert promise.startswith(printed), f"the README promises {promise!r}, but the code prints {printed!r}"
 
