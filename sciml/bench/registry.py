@@ -14,6 +14,7 @@ from sciml.integrate import ETD1, ETD2RK, ETD3RK, ETDRK4, AbstractMethod
 from sciml.pde import (
     AbstractEquation,
     AbstractInitial,
+    AbstractVorticityForcing,
     Advection,
     AdvectionDiffusion,
     AllenCahn,
@@ -23,6 +24,7 @@ from sciml.pde import (
     CahnHilliard,
     Combined,
     Constant,
+    DiagonalForcing,
     Diffusion,
     Dispersion,
     FisherKPP,
@@ -31,6 +33,7 @@ from sciml.pde import (
     GinzburgLandau,
     GrayScott,
     HyperDiffusion,
+    KolmogorovForcing,
     KortewegDeVries,
     KuramotoSivashinsky,
     KuramotoSivashinskyCombustion,
@@ -94,6 +97,7 @@ INITIAL: Mapping[str, type[AbstractInitial]] = {
     "truncated_fourier": TruncatedFourier,
     "vortices": Vortices,
 }
+FORCINGS: Mapping[str, type[AbstractVorticityForcing]] = {"diagonal": DiagonalForcing, "kolmogorov": KolmogorovForcing}
 METHODS: Mapping[str, type[AbstractMethod]] = {"etd1": ETD1, "etd2rk": ETD2RK, "etd3rk": ETD3RK, "etdrk4": ETDRK4}
 FORMATS: Mapping[str, type[AbstractFormat]] = {"netcdf": NetCDF4, "zarr": Zarr}
 
@@ -163,6 +167,8 @@ class DilatedResNetConfig(AbstractNetworkConfig):
 
 
 NETWORKS: Mapping[str, type[AbstractNetworkConfig]] = {"dilated_resnet": DilatedResNetConfig, "fno": FNOConfig}
+PARTS: Mapping[str, Mapping[str, type[Any]]] = {"forcing": FORCINGS}
+"""Options whose values are named objects themselves."""
 
 
 def demonstration(name: str) -> Showcase:
@@ -178,15 +184,21 @@ def demonstration(name: str) -> Showcase:
 
 
 def named(kinds: Mapping[str, type[Any]], what: str, choice: Mapping[str, Any], place: str) -> Any:
-    """The object a table such as `{name = "fno", modes = 16}` describes.
+    """The object a table such as `{name = "fno", modes = 16}` describes; so do its options named in `PARTS`.
 
     Raises:
         ValueError: for a missing or unknown name, or an unknown option.
     """
-    name = str(choice.get("name"))
-    if name not in kinds:
+    name = choice.get("name")
+    if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"{place}: `name` must be a known {what}, got {name!r}. Known: {', '.join(sorted(kinds))}.")
-    options = {key: value for key, value in choice.items() if key != "name"}
+    options = {
+        key: named(PARTS[key], key, value, f"{place}, key `{key}`")
+        if key in PARTS and isinstance(value, Mapping)
+        else value
+        for key, value in choice.items()
+        if key != "name"
+    }
     if not dataclasses.is_dataclass(kinds[name]):
         raise TypeError(f"{what} {name!r} must be configured by a dataclass.")
     return from_mapping(kinds[name], options, place)

@@ -266,7 +266,7 @@ class Stepping:
             return torch.full_like(span, min(control.dt0, control.dt_max))
         if self.rungs is not None:
             return torch.full_like(span, self.rungs.first(y0, self._first_slope(tau0, y0, carry)))
-        norm, field, order = self._scaled_norm(y0), self.term.f, self.method.error_order  # type: ignore[attr-defined]
+        norm, field, order = self._scaled_norm(y0), self._estimated_field(), self.method.error_order
         real = real_dtype(y0)
         t0 = clock.time(tau0, y0)
         if isinstance(self.term, SDE):
@@ -284,11 +284,14 @@ class Stepping:
         return h if control.dt_max == math.inf else h.clamp(max=control.dt_max)
 
     def _first_slope(self, tau0: Tensor, y0: Flat, carry: Any) -> Flat:
-        """What limits the first step on a ladder: the field, or its nonlinear part where the rest is solved exactly."""
+        """What limits the first step on a ladder."""
         if self.method.reuses_last:
             return self.method.slope(carry)
-        field = self.term.nonlinear if isinstance(self.term, SemiLinear) else self.term.f  # type: ignore[attr-defined]
-        return field(self.clock.time(tau0, y0).to(real_dtype(y0)), y0)
+        return self._estimated_field()(self.clock.time(tau0, y0).to(real_dtype(y0)), y0)
+
+    def _estimated_field(self) -> Any:
+        """What steps have errors of: the field, or its nonlinear part where the rest is solved exactly."""
+        return self.term.nonlinear if isinstance(self.term, SemiLinear) else self.term.f  # type: ignore[attr-defined]
 
     def _first_stochastic_step(self, t0: Tensor, span: Tensor, y0: Flat) -> Tensor:
         """Size of the first step of an SDE, for the error moves with the square of what the noise moves the state.

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_map
 
 from sciml.integrate.compiled import CompiledMethod, first_time, kept, refuse_transforms
 from sciml.integrate.driven import driven_by, increments_along
-from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, finite_rows, freeze
-from sciml.integrate.flat import Flat, first_leaf, map_leaves, map_rows
+from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, freeze
+from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import AbstractTerm
@@ -108,5 +108,11 @@ def _advanced(
 
     # What is carried must not share memory.
     _, y, carry = torch.while_loop(going, advance, tree_map(torch.clone, (start, y0, carry)))
-    failed = torch.where((failed < 0) & ~finite_rows(y), stop, failed)
+    failed = torch.where((failed < 0) & ~_finite(y), stop, failed)
     return freeze(failed >= 0, y0, y), carry, failed
+
+
+def _finite(y: Flat) -> Tensor:
+    """Whether all entries of a row are finite, (batch,)."""
+    rows = [torch.isfinite(leaf.detach()).flatten(1).all(dim=1) for leaf in leaves_of(y)]
+    return torch.stack(rows).all(dim=0)

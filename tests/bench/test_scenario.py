@@ -31,9 +31,10 @@ def test_the_default_ks_is_what_the_task_asks_for() -> None:
     ("old", "new", "message"),
     [
         ("stride = 4", "stride = 4\nstrid = 4", "got `strid`. Did you mean `stride`"),
-        ('name = "kuramoto_sivashinsky"', 'name = "kuramoto"', "known equation, got 'kuramoto'. Known: burgers"),
+        ('name = "kuramoto_sivashinsky"', 'name = "kuramoto"', "known equation, got 'kuramoto'. Known: .*burgers, "),
         ('name = "dilated_resnet"', 'name = "resnet"', "known network, got 'resnet'. Known: dilated_resnet, fno"),
         ('name = "truncated_fourier"', 'name = "white"', "known initial field, got 'white'"),
+        ('name = "truncated_fourier"', 'naem = "white"', "`name` must be a known initial field, got None"),
         ("cutoff = 8", "cutof = 8", "got `cutof`. Did you mean `cutoff`"),
         ("dt = 0.025", "dt = 0.0", "`dt` must be positive and finite, got 0.0"),
         ("dt = 0.025", "dt = 0.03", "`dt_stored` must be a whole multiple of `dt`"),
@@ -55,6 +56,22 @@ def test_mistakes_are_answered(tmp_path: Path, old: str, new: str, message: str)
     (tmp_path / "scenario.toml").write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=message):
         load_scenario(tmp_path)
+
+
+def test_named_parts_of_an_equation(tmp_path: Path) -> None:
+    text = (KS.parent.parent / "kolmogorov" / "scenario.toml").read_text()
+    for old, new, message in (
+        (
+            'name = "kolmogorov", wave',
+            'name = "kolmogorof", wave',
+            "known forcing, got 'kolmogorof'. Known: diagonal, kol",
+        ),
+        ("wavenumber = 4,", "wavenumbr = 4,", "key `forcing`: every key must be known, got `wavenumbr`"),
+    ):
+        assert old in text
+        (tmp_path / "scenario.toml").write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            load_scenario(tmp_path)
 
 
 def test_unknown_size_and_missing_file() -> None:

@@ -955,7 +955,7 @@ TREE = {"a": torch.ones(2, 1), "b": torch.ones(2, 1)}
         ),
         ({"save": SaveAt(dense=True), "method": Euler(), "control": PID()}, TypeError, r"Wrap it as StepDoubling"),
         ({"method": Euler()}, ValueError, "Euler has no error estimate.*control=None"),
-        ({"control": Other()}, TypeError, "`control` must be Fixed or PID or Clip for Dopri5, got Other"),
+        ({"control": Other()}, TypeError, "`control` must be Fixed or PID or Clip or Ladder for Dopri5, got Other"),
         ({"max_steps": 0}, ValueError, "`max_steps` must be a whole number of at least 1, got 0"),
         ({"max_steps": 3, "control": PID(dt_max=0.01)}, SolveError, r"\(step 3\): max_steps attempts"),
         ({"control": PID(groups=torch.tensor([0, 2, 2]))}, ValueError, "count from 0 without gaps"),
