@@ -1,6 +1,6 @@
 """Stepping along a given grid, without ever reading the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
 import torch
@@ -67,7 +67,7 @@ class FixedLoop:
         if 0 in self.wanted:
             self.keep(0, times[0], y)
         last = len(times) - 1
-        recording = bool(self.recorder.outputs)
+        recording, checks = bool(self.recorder.outputs), _Checks()
         for i in range(1, last + 1):
             before = y
             step = self.method.step(self.term, times[i - 1], times[i], y, carry)
@@ -82,17 +82,52 @@ class FixedLoop:
                 attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
             if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
-                lost = (failed < 0) & ~finite_rows(y)
-                failed = torch.where(lost, i, failed)
-                result = torch.where(lost, int(Result.NON_FINITE), result)
-                # What tells its failures was frozen above, at the step where it failed.
-                y = checked = freeze(lost if step.status is not None else failed >= 0, checked, y)
+                if step.status is None:
+                    y = checked = checks.passed(i, y, checked)
+                else:  # rows that failed were frozen above, at the step where they failed
+                    lost = (failed < 0) & ~finite_rows(y)
+                    failed = torch.where(lost, i, failed)
+                    result = torch.where(lost, int(Result.NON_FINITE), result)
+                    y = checked = freeze(lost, checked, y)
             if i in self.wanted:
                 self.keep(i, times[i], y)
+        if checks.steps:
+            found = torch.where(failed < 0, checks.failed(), -1)
+            failed = torch.maximum(failed, found)
+            result = torch.where(found >= 0, int(Result.NON_FINITE), result)
         return Walked(y, failed, result, evaluations)
 
     def _tau(self, i: int) -> float | Tensor:
         return self.times[i] * self.sign
+
+
+@final
+@dataclass(eq=False)
+class _Checks:
+    """What the checks along a grid saw: a row that is not finite once stays where it was last finite.
+
+    Args:
+        steps: numbers of the steps after which rows were checked.
+        finite: per check which rows have always been finite.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    finite: list[Tensor] = field(default_factory=list)
+
+    def passed(self, step: int, y: Flat, before: Flat) -> Flat:
+        """`y` where it is and has been finite, else the state at the check before."""
+        finite = finite_rows(y)
+        if self.finite:
+            finite = finite & self.finite[-1]
+        self.steps.append(step)
+        self.finite.append(finite)
+        return freeze(finite, y, before)
+
+    def failed(self) -> Tensor:
+        """Per row the number of the step at which it was first seen not to be finite, else -1."""
+        seen = torch.stack(self.finite)
+        steps = torch.tensor([*self.steps, -1], device=seen.device)
+        return steps[seen.sum(dim=0)]
 
 
 def finite_rows(y: Flat) -> Tensor:
@@ -101,7 +136,7 @@ def finite_rows(y: Flat) -> Tensor:
     Not for code that is compiled, which takes x * 0 for zero.
     """
     rows = [_traces(leaf.detach()) for leaf in leaves_of(y)]
-    return torch.isfinite(rows[0] if len(rows) == 1 else torch.stack([row.double() for row in rows]).sum(dim=0))
+    return (rows[0] if len(rows) == 1 else torch.stack([row.double() for row in rows]).sum(dim=0)) == 0
 
 
 def _traces(leaf: Tensor) -> Tensor:
