@@ -11,26 +11,32 @@ Interval = Tensor | float | None
 """Time since the entry before: (batch, time), one number for all, or None for 1."""
 
 
-def intervals(
-    times: Float[Tensor, "batch time"], first: float, present: Tensor | None = None
-) -> Float[Tensor, "batch time"]:
+def intervals(times: Tensor, first: float, present: Tensor | None = None) -> Float[Tensor, "batch time"]:
     """Time since the entry before, and 0 where there is no entry.
 
     Args:
-        times: when; where nothing is present they are not read, [time].
+        times: when, (batch, time); where nothing is present they are not read, [time].
         first: the interval of the first entry of each series, over which its input is held, [time]. At 0 it would not
             be seen at all: take a typical interval.
         present: which entries there are, (batch, time) of bool; all by default.
 
     Raises:
         ValueError: if `first` is not positive, shapes disagree, or times fall or are not finite.
+        TypeError: if times are whole numbers.
     """
+    if not times.is_floating_point():
+        raise TypeError(
+            f"`times` must be of a floating dtype, got {times.dtype}. Convert them, times.to(dtype of the layer), where "
+            "that dtype holds them exactly; subtract a start before where it does not."
+        )
+    check_shape("times", times, (None, None), "batch and time")
     check_positive("first", first)
     present = torch.ones_like(times, dtype=torch.bool) if present is None else present
     check_shape("present", present, tuple(times.shape), "one flag per time")
     known = torch.where(present, times, -torch.inf)
     last = torch.nn.functional.pad(known[:, :-1].cummax(dim=1).values, (1, 0), value=-torch.inf)
-    gaps = torch.where(present & (last > -torch.inf), torch.where(present, times, 0) - last.clamp(min=-1e300), first)
+    seen = last > -torch.inf
+    gaps = torch.where(present & seen, torch.where(present, times, 0) - torch.where(seen, last, 0), first)
     wrong = present & ~((gaps >= 0) & torch.isfinite(gaps) & torch.isfinite(times))
     if bool(wrong.any()):
         row, column = wrong.nonzero()[0].tolist()

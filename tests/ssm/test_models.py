@@ -172,13 +172,17 @@ def test_a_state_per_block() -> None:
         model(torch.randn(2, 5, 2), state=(torch.zeros(2, 6, 2),))
 
 
-def test_intervals_of_times() -> None:
-    times = torch.tensor([[1.0, 1.5, 4.0, 4.0], [0.0, 2.0, torch.nan, 3.0]])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_intervals_of_times(dtype) -> None:
+    times = torch.tensor([[1.0, 1.5, 4.0, 4.0], [0.0, 2.0, torch.nan, 3.0]], dtype=dtype)
     present = torch.tensor([[True, True, True, False], [True, True, False, True]])
     torch.testing.assert_close(
-        intervals(times, 0.5, present), torch.tensor([[0.5, 0.5, 2.5, 0.0], [0.5, 2.0, 0.0, 1.0]])
+        intervals(times, 0.5, present), torch.tensor([[0.5, 0.5, 2.5, 0.0], [0.5, 2.0, 0.0, 1.0]], dtype=dtype)
     )
-    torch.testing.assert_close(intervals(times[:1], 0.5), torch.tensor([[0.5, 0.5, 2.5, 0.0]]))
+    torch.testing.assert_close(intervals(times[:1], 0.5), torch.tensor([[0.5, 0.5, 2.5, 0.0]], dtype=dtype))
+    moving = times.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(intervals(moving, 0.5, present).sum(), moving)
+    assert bool(torch.isfinite(gradient).all())
     with pytest.raises(ValueError, match=r"must not fall, but times\[0, 1\] is 1 behind 2"):
         intervals(torch.tensor([[2.0, 1.0]]), 1.0)
     with pytest.raises(ValueError, match=r"times\[1, 2\] is nan"):
@@ -187,6 +191,10 @@ def test_intervals_of_times() -> None:
         intervals(times, 0.0, present)
     with pytest.raises(ValueError, match="`present` must have shape"):
         intervals(times, 1.0, present[:1])
+    with pytest.raises(TypeError, match="`times` must be of a floating dtype, got torch.int64. Convert them"):
+        intervals(torch.tensor([[0, 1, 3]]), 1.0)
+    with pytest.raises(ValueError, match="`times` must have shape"):
+        intervals(times[0], 1.0)
 
 
 def test_memory_of_what_came_before_is_not_shared() -> None:
