@@ -7,7 +7,7 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.ssm.discretise import AbstractDiscretisation
+from sciml.ssm.discretise import AbstractDiscretisation, Discrete
 from sciml.ssm.intervals import Interval
 from sciml.ssm.layers.closed_loop import ClosedLoop
 from sciml.ssm.layers.companion import companion
@@ -44,7 +44,7 @@ class SpaceTime(nn.Module):
     Args:
         channels: of the series.
         width: of the layers.
-        state: order of the systems.
+        state: order of the systems; 32 for maps and 8 for flows by default, which take 12 at most.
         layers: in front of the closed loop.
         filters: of the series; by default differences of order 0 and 1 and the residual of a mean over 4 entries.
         discretisation: of all systems; `Discrete()` by default.
@@ -59,13 +59,15 @@ class SpaceTime(nn.Module):
         channels: int,
         *,
         width: int = 64,
-        state: int = 32,
+        state: int | None = None,
         layers: int = 1,
         filters: Sequence[AbstractFilter] | None = None,
         discretisation: AbstractDiscretisation | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if state is None and isinstance(discretisation, Discrete | None):
+            state = 32
         filters = [Difference(0), Difference(1), MovingAverageResidual(4)] if filters is None else filters
         self.preprocess = Preprocess(channels, filters)
         self.encoder = nn.Linear(self.preprocess.outputs, width)

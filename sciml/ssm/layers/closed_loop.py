@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
 from sciml.ssm.checks import check_series, check_state
-from sciml.ssm.discretise import AbstractDiscretisation, Discrete
+from sciml.ssm.discretise import AbstractDiscretisation
 from sciml.ssm.executions import Convolution
 from sciml.ssm.intervals import Interval, as_intervals
 from sciml.ssm.layers.companion import companion
@@ -42,24 +42,30 @@ class ClosedLoop(nn.Module):
         x_k = A x_{k-1} + B u_k,    and ahead    x_j = (A + B K) x_{j-1},    y_j = C x_j,    u_j = K x_{j-1}
 
     so that h entries ahead cost h steps of one matrix, and no model is run again. Where intervals are those of a flow,
-    each step has its own A and B, and the feedback is held over it.
+    each step has its own A and B, and the feedback is held over it. K starts at 0: then the loop is A itself, which does
+    not grow, and forecasts of any length can be trained. A random K makes it unstable, like every other matrix of a
+    radius above 1.
 
     Args:
         channels: systems, each with one input and one output.
-        state: order of each.
+        state: order of each; 64 for a map and 8 for a flow by default, which takes 12 at most.
         discretisation: `Discrete()` by default, for entries at equal distances and whole multiples of them; `ZOH()` for
             any intervals, with the companion matrix of a flow.
 
     Source: Zhang et al. (2023), arXiv 2303.09489, section 4.2, eq. (6)-(8), where y_j = C x_{j-1}: its C is C (A + B K)
     here, so that predictions depend on the interval ahead. Its published code mixes normalised and other vectors
     between A + B K, its start and its outputs, and takes B for K where no norm is asked for; here A, B, C and K are the
-    same everywhere.
+    same everywhere, and K starts at 0, not at random.
     """
 
-    def __init__(self, channels: int, state: int = 64, *, discretisation: AbstractDiscretisation | None = None) -> None:
+    def __init__(
+        self, channels: int, state: int | None = None, *, discretisation: AbstractDiscretisation | None = None
+    ) -> None:
         super().__init__()
-        self.channels, self.state = channels, state
-        self.system: StateSpace = companion(channels, state, outputs=2, discretisation=discretisation or Discrete())
+        self.system: StateSpace = companion(channels, state, outputs=2, discretisation=discretisation)
+        self.channels, self.state = channels, self.system.matrix.state
+        with torch.no_grad():
+            self.system.c[:, 1] = 0
 
     def prefill(
         self, u: Float[Tensor, "batch time channel"], dt: Interval = None, state: Tensor | None = None
