@@ -4,11 +4,12 @@
 |---|---|---|---|
 | `Convolution` | O(L log L) | one kernel | one interval for all, the same system for all times |
 | `Scan` | O(L) | all states | anything whose steps can be joined: all but diagonal plus low rank |
-| `Recurrent` | O(L), one step after the other | all states where gradients are wanted, else one | anything |
+| `Recurrent` | O(L), one step after the other | all states where gradients are wanted, else 64 | anything |
 | `Chunked` | that of what it runs | that of one chunk, without gradients | long series |
 """
 
 import abc
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -20,6 +21,9 @@ from sciml.ssm.fused import fused_scan
 from sciml.ssm.kernels import causal
 from sciml.ssm.running import Outcome, Running
 from sciml.ssm.transitions.diagonal import DiagonalTransition
+
+PIECE = 64
+"""Times whose states a recurrence without gradients holds at once: calls are as few as for all, and memory is none."""
 
 
 class AbstractExecution(abc.ABC):
@@ -39,6 +43,20 @@ class AbstractExecution(abc.ABC):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Kernel:
+    """A convolution kernel, and what it was made for.
+
+    Args:
+        values: C Abar^l Bbar, (systems, out, in, lags).
+        dt: the interval, [time].
+    """
+
+    values: Tensor
+    dt: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Convolution(AbstractExecution):
     """y = kernel * u by the real Fourier transform.
 
@@ -46,7 +64,7 @@ class Convolution(AbstractExecution):
         kernel: one made before by `StateSpace.kernel(length)`, for inference; None makes it anew from the parameters.
     """
 
-    kernel: Tensor | None = None
+    kernel: Kernel | None = None
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
         """One kernel for all; systems of many inputs convolve their states instead, which are fewer."""
@@ -66,18 +84,8 @@ class Convolution(AbstractExecution):
     def _kernel(self, system: Running, time: int) -> Tensor:
         if self.kernel is None:
             return system.kernel(time)
-        wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
-        if self.kernel.shape[:-1] != wanted:
-            raise ValueError(
-                f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(self.kernel.shape)}. "
-                "Take that of the same layer, layer.kernel(length)."
-            )
-        if self.kernel.shape[-1] < time:
-            raise ValueError(
-                f"the kernel given to `Convolution` has {self.kernel.shape[-1]} lags, and the series has {time} times. "
-                "Make a longer one, kernel(length), or run Chunked(Convolution(kernel), size) with pieces it covers."
-            )
-        return self.kernel[..., :time]
+        _check_kernel(self.kernel, system, time)
+        return self.kernel.values[..., :time]
 
 
 @final
@@ -102,13 +110,17 @@ class Recurrent(AbstractExecution):
     """One step after the other, as streaming does."""
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
-        """A loop over times."""
-        transition, x = system.transition, _zero(system, u) if x0 is None else x0
-        states = []
-        for k, forcing in enumerate(transition.force(system.ports.b, u).unbind(1)):
-            x = transition.advance(k, x, forcing)
-            states.append(x)
-        return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
+        """A loop over times; without gradients the states of few of them are in memory at once."""
+        x, time = _zero(system, u) if x0 is None else x0, u.shape[1]
+        if torch.is_grad_enabled() or time <= PIECE:
+            return _one_after_the_other(system, u, x)
+        y = u.new_empty(*u.shape[:3], system.ports.c.shape[-2])
+        for start in range(0, time, PIECE):
+            now = slice(start, min(start + PIECE, time))
+            outcome = _one_after_the_other(system.piece(now.start, now.stop), u[:, now], x)
+            assert outcome.state is not None
+            y[:, now], x = outcome.y, outcome.state
+        return Outcome(y, x)
 
 
 @final
@@ -140,6 +152,41 @@ class Chunked(AbstractExecution):
             outputs.append(outcome.y)
             x0 = outcome.state
         return Outcome(torch.cat(outputs, dim=1), x0)
+
+
+def _one_after_the_other(system: Running, u: Tensor, x: Tensor) -> Outcome:
+    transition, states = system.transition, []
+    for k, forcing in enumerate(transition.force(system.ports.b, u).unbind(1)):
+        x = transition.advance(k, x, forcing)
+        states.append(x)
+    return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
+
+
+def _check_kernel(kernel: Kernel, system: Running, time: int) -> None:
+    """Raise unless a kernel made before is one of this system, at this interval, and covers the series."""
+    values, interval = kernel.values, system.steps.interval
+    wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
+    if values.shape[:-1] != wanted:
+        raise ValueError(
+            f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(values.shape)}. "
+            "Take that of the same layer, layer.kernel(length)."
+        )
+    if (values.dtype, values.device) != (interval.dtype, interval.device):
+        raise TypeError(
+            f"the kernel given to `Convolution` must be of {interval.dtype} on {interval.device}, got {values.dtype} "
+            f"on {values.device}. Make it anew from the layer where it is now, layer.kernel(length)."
+        )
+    dt = float(interval.detach()) if system.steps.number is None else system.steps.number
+    if not math.isclose(dt, kernel.dt, rel_tol=1e-6):
+        raise ValueError(
+            f"the kernel given to `Convolution` is one of interval {kernel.dt:g}, and the series has {dt:g}. Make it "
+            f"for this one, layer.kernel(length, dt={dt:g})."
+        )
+    if values.shape[-1] < time:
+        raise ValueError(
+            f"the kernel given to `Convolution` has {values.shape[-1]} lags, and the series has {time} times. "
+            "Make a longer one, kernel(length), or run Chunked(Convolution(kernel), size) with pieces it covers."
+        )
 
 
 def _zero(system: Running, u: Tensor) -> Tensor:

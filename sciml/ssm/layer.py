@@ -22,6 +22,11 @@ class AbstractLayer(nn.Module, abc.ABC):
 
     channels: int
 
+    @property
+    @abc.abstractmethod
+    def outgoing(self) -> int:
+        """Channels of its outputs."""
+
     @abc.abstractmethod
     def prefill(
         self,

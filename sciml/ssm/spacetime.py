@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.ssm.discretise import AbstractDiscretisation, Discrete
-from sciml.ssm.intervals import Interval
+from sciml.ssm.intervals import Interval, going_on
 from sciml.ssm.layers.closed_loop import ClosedLoop
 from sciml.ssm.layers.companion import companion
 from sciml.ssm.layers.preprocess import AbstractFilter, Difference, MovingAverageResidual, Preprocess
@@ -91,8 +91,19 @@ class SpaceTime(nn.Module):
             context: the series so far, of at least two entries.
             entries: how many to forecast.
             dt: time since the entry before, (batch, time) or one number for all; 1 by default, [time].
-            dt_ahead: the same of coming entries, (batch, entries).
+            dt_ahead: the same of coming entries, (batch, entries) or one number for all; where dt is one number, that
+                one by default.
+
+        Raises:
+            ValueError: if the context has one entry, `entries` is not a whole number of at least 1, or `dt_ahead` is
+                left out where `dt` has an interval for each sample and time.
         """
+        if context.ndim == 3 and context.shape[1] < 2:
+            raise ValueError(
+                f"`context` must have at least two entries, got shape {tuple(context.shape)}: the losses compare each "
+                "with what was said from those before it. Give a longer one."
+            )
+        dt_ahead = going_on(dt, dt_ahead)
         latent = self.encoder(self.preprocess(context, dt))
         for block in self.stack:
             latent = block(latent, dt)

@@ -1,5 +1,6 @@
 """What is answered rather than computed."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,10 +18,12 @@ from sciml.ssm import (
     Exponential,
     Free,
     GeneralizedBilinear,
+    Kernel,
     Recurrent,
     RefusedError,
     Scan,
     Selective,
+    SelectiveState,
     Softplus,
     StateSpace,
     companion,
@@ -33,6 +36,8 @@ from sciml.ssm import (
     s4d_real,
     s5,
 )
+from sciml.ssm.checks import check_kind
+from sciml.ssm.intervals import known
 
 
 @pytest.fixture(params=[lambda: s4d(3, 4), lambda: s5(3, 4), lambda: Selective(3, 4)], ids=["s4d", "s5", "selective"])
@@ -49,17 +54,45 @@ def test_negative_and_broken_intervals(layer) -> None:
             layer(u, wrong)
         with pytest.raises(ValueError, match=r"finite and at least 0, got dt\[1\]"):
             layer.step(u[:, 0], layer.initial_state(2), wrong[:, 3])
-    for value in (-1.0, 0.0):
-        with pytest.raises(ValueError, match="`dt` must be positive"):
-            layer(u, value)
-        with pytest.raises(ValueError, match="`dt` must be positive"):
-            layer(u, torch.tensor(value))
+    for value in (-1.0, float("nan"), float("inf")):
+        for number in (value, torch.tensor(value)):
+            with pytest.raises(ValueError, match="`dt` must be finite and at least 0, got .*leaves the state as it is"):
+                layer(u, number)
+            with pytest.raises(ValueError, match="`dt` must be finite and at least 0"):
+                layer.step(u[:, 0], layer.initial_state(2), number)
+
+
+def test_intervals_that_are_no_tensor(layer) -> None:
+    u = torch.randn(2, 5, 3)
+    for wrong in ([1.0, 2.0], np.ones((2, 5)), "1"):
+        with pytest.raises(TypeError, match="`dt` must be a tensor .* or one number for all, got .* Convert it"):
+            known(wrong)
+    assert (known(np.float32(0.5)), known(2), known(None), known(torch.tensor(2.0))) == (0.5, 2.0, 1.0, None)
+    torch.testing.assert_close(layer(u, 1), layer(u))
+    torch.testing.assert_close(layer(u, torch.tensor(2)), layer(u, 2.0))
+
+
+def test_an_interval_of_zero_is_neutral_in_every_form(layer) -> None:
+    """One number, a tensor of no axes, one for each sample."""
+    u = torch.randn(2, 5, 3)
+    _, state = layer.prefill(u)
+    still = layer.step(u[:, 0], state, torch.zeros(2))
+    for zero in (0, 0.0, torch.tensor(0.0)):
+        for have, want in zip(layer.step(u[:, 0], state, zero), still, strict=True):
+            torch.testing.assert_close(have, want, rtol=0, atol=1e-12)
+    y, end = layer.prefill(u, 0.0, state)
+    for have, want in zip(tuple(end), tuple(state), strict=True):
+        assert torch.equal(have, want)
+    torch.testing.assert_close(y, layer(u, torch.zeros(2, 5), state))
 
 
 def test_intervals_of_another_shape(layer) -> None:
     u = torch.randn(2, 5, 3)
-    for shape in ((2, 4), (5,), (1, 5), (2, 5, 1)):
+    for shape in ((2, 4), (2, 5, 1)):
         with pytest.raises(ValueError, match="`dt` must have shape"):
+            layer(u, torch.ones(shape))
+    for shape in ((5,), (1, 5)):
+        with pytest.raises(ValueError, match=r"`dt` must have shape \(2, 5\).*one grid, expand it: dt.expand\(2, 5\)"):
             layer(u, torch.ones(shape))
     with pytest.raises(ValueError, match="`dt` must have shape"):
         layer.step(u[:, 0], layer.initial_state(2), torch.ones(3))
@@ -100,6 +133,8 @@ def test_a_state_of_another_batch_or_layer() -> None:
         selective(u, state=type(selective.initial_state(2))(window[:1], memory))
     with pytest.raises(ValueError, match="`state` must have shape"):
         selective(u, state=type(selective.initial_state(2))(window, memory[:1]))
+    with pytest.raises(TypeError, match="`state` must be a SelectiveState, got Tensor. Take the one"):
+        check_kind(memory, SelectiveState)
 
 
 def test_refused_cells_are_refused_by_layers() -> None:
@@ -129,6 +164,18 @@ def test_a_series_longer_than_a_kernel_made_before() -> None:
     torch.testing.assert_close(layer(u, execution=Chunked(Convolution(kernel), 16)), layer(u))
     with pytest.raises(ValueError, match="has 16 lags, and the series has 20 times. Make a longer one"):
         layer(u, execution=Convolution(kernel))
+    with pytest.raises(ValueError, match="is one of interval 1, and the series has 0.5. Make it for this one"):
+        layer(u[:, :16], 0.5, execution=Convolution(kernel))
+    with pytest.raises(ValueError, match="is one of interval 1, and the series has 0.5"):
+        layer(u[:, :16], torch.tensor(0.5), execution=Convolution(kernel))
+    with pytest.raises(TypeError, match="must be of torch.float64 on cpu, got torch.float32 on cpu. Make it anew"):
+        layer(u[:, :16], execution=Convolution(Kernel(kernel.values.float(), 1.0)))
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="`dt` must be finite and at least 0"):
+            layer.kernel(16, wrong)
+    half = Convolution(layer.kernel(16, 0.5))
+    torch.testing.assert_close(layer(u[:, :16], 0.5, execution=half), layer(u[:, :16], 0.5))
+    torch.testing.assert_close(layer(u[:, :16], torch.tensor(0.5), execution=half), layer(u[:, :16], 0.5))
     with pytest.raises(ValueError, match=r"must have shape \(3, 1, 1\) and lags, got \(4, 1, 1, 16\)"):
         layer(u, execution=Convolution(s4d(4, 4).kernel(16)))
     with pytest.raises(ValueError, match="`length` must be a whole number of at least 1, got 0"):

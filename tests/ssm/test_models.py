@@ -144,6 +144,25 @@ def test_rollout_is_the_model_on_its_own_outputs() -> None:
             series = torch.cat([series, coming.unsqueeze(1)], dim=1)
 
 
+def test_rollout_goes_on_at_the_interval_of_the_context() -> None:
+    model, context = deep(), torch.randn(3, 7, 2)
+    for dt in (0.3, torch.tensor(0.3)):
+        torch.testing.assert_close(rollout(model, context, 5, dt)[0], rollout(model, context, 5, dt, 0.3)[0])
+    with pytest.raises(ValueError, match=r"`dt_ahead` must be given where .* beside dt of shape \(3, 7\). Give"):
+        rollout(model, context, 5, torch.rand(3, 7))
+    with pytest.raises(ValueError, match="`dt_ahead`|`dt` must have shape"):
+        rollout(model, context, 5, 1.0, torch.rand(3, 4))
+
+
+def test_rollout_has_gradients_in_its_intervals() -> None:
+    """Of one number for all too."""
+    model, context, ahead = deep(), torch.randn(3, 7, 2), torch.tensor(0.4, requires_grad=True)
+    (one,) = torch.autograd.grad(rollout(model, context, 3, 0.3, ahead)[0].sum(), ahead)
+    each = torch.full((3, 3), 0.4, requires_grad=True)
+    (all_of_them,) = torch.autograd.grad(rollout(model, context, 3, 0.3, each)[0].sum(), each)
+    torch.testing.assert_close(one, all_of_them.sum())
+
+
 def test_rollout_goes_on_from_a_state() -> None:
     model, context = deep(), torch.randn(3, 7, 2)
     _, state = model.prefill(context[:, :4])

@@ -172,6 +172,24 @@ def test_flows_that_float32_does_not_hold_are_refused(make) -> None:
     make(2, discretisation=ZOH())
 
 
+def test_forecasts_go_on_at_the_interval_of_the_context() -> None:
+    model = SpaceTime(1, width=4, state=4, discretisation=ZOH())
+    with_feedback(model.loop)
+    u = torch.randn(2, 9, 1)
+    torch.testing.assert_close(model(u, 5, 0.05).values, model(u, 5, 0.05, 0.05).values)
+    assert (model(u, 5, 0.05).values - model(u, 5, 0.05, 1.0).values).abs().max() > 1e-6
+
+
+def test_a_map_with_a_last_column_of_zero_only_shifts() -> None:
+    layer = companion(1, 3)
+    with torch.no_grad():
+        layer.matrix.a.zero_()  # type: ignore[operator]
+    y = layer(torch.tensor([[[1.0], [0.0], [0.0], [0.0], [0.0]]]))
+    torch.testing.assert_close(y[0, :, 0], torch.nn.functional.pad(layer.c[0, 0], (0, 2)))
+    y.sum().backward()
+    assert bool(torch.isfinite(layer.matrix.a.grad).all())  # type: ignore[arg-type]
+
+
 def test_long_horizons_can_be_trained() -> None:
     """240 entries of two sines; a loop that starts unstable overflows or stays where it is."""
     t = 0.1 * torch.arange(1000)
@@ -220,5 +238,9 @@ def test_what_the_loop_refuses() -> None:
         loop.forecast(state, 2, torch.full((1, 2), 0.5))
     with pytest.raises(ValueError, match="`entries` must be a whole number of at least 1"):
         loop.forecast(state, 0)
+    with pytest.raises(ValueError, match=r"`context` must have at least two entries, got shape \(2, 1, 2\)"):
+        SpaceTime(2, width=3, state=4)(torch.randn(2, 1, 2), 3)
+    with pytest.raises(ValueError, match="`dt_ahead` must be given where"):
+        SpaceTime(2, width=3, state=4)(torch.randn(2, 4, 2), 3, torch.ones(2, 4))
     with pytest.raises(ValueError, match="`state` must have shape"):
         loop.prefill(torch.randn(2, 8, 2), None, state)

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.ssm.pairs import wide
+
 
 def kernel(
     a: Float[Tensor, "*system state"],
@@ -21,7 +23,7 @@ def kernel(
 
     at w = r exp(2 pi i m/length), r^length = 1/2, with c~ = c (1 - A^length / 2): a circle inside the unit one, so that
     eigenvalues of modulus 1 (differences, seasons) are no poles. Besides the power of A, O(state log state + length log
-    length).
+    length). In float64 and rounded once: powers of w carry the error of r a length times over.
 
     Args:
         a: last columns.
@@ -29,9 +31,13 @@ def kernel(
         c: outputs.
         length: number of points.
 
+    Returns:
+        k, in the dtype of a, b and c.
+
     Source: Zhang et al. (2023), arXiv 2303.09489, section 4.3 and appendix A.3, on the unit circle.
     """
-    state = a.shape[-1]
+    dtype, state = torch.promote_types(torch.promote_types(a.dtype, b.dtype), c.dtype), a.shape[-1]
+    a, b, c = wide(a), wide(b), wide(c)
     shift = torch.diag(torch.ones(state - 1, dtype=a.dtype, device=a.device), -1)
     matrix = shift + torch.nn.functional.pad(a.unsqueeze(-1), (state - 1, 0))
     tilde = c - (c.unsqueeze(-2) @ torch.linalg.matrix_power(matrix, length)).squeeze(-2) / 2
@@ -48,7 +54,7 @@ def kernel(
 
     values = q(tilde, b) + q(tilde, a) * w * q(last, b) / (1 - w * q(last, a))
     decay = radius ** torch.arange(length, dtype=a.dtype, device=a.device)
-    return torch.fft.irfft(values, length) / decay
+    return (torch.fft.irfft(values, length) / decay).to(dtype)
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:

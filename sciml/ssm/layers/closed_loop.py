@@ -11,8 +11,9 @@ from sciml.core.checks import check_whole
 from sciml.ssm.checks import check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation
 from sciml.ssm.executions import Convolution
-from sciml.ssm.intervals import Interval, as_intervals
+from sciml.ssm.intervals import Interval
 from sciml.ssm.layers.companion import companion
+from sciml.ssm.own_dtype import in_own_dtype
 from sciml.ssm.pairs import row_times_state
 from sciml.ssm.ports import Ports
 from sciml.ssm.running import Running
@@ -42,9 +43,8 @@ class ClosedLoop(nn.Module):
         x_k = A x_{k-1} + B u_k,    and ahead    x_j = (A + B K) x_{j-1},    y_j = C x_j,    u_j = K x_{j-1}
 
     so that h entries ahead cost h steps of one matrix, and no model is run again. Where intervals are those of a flow,
-    each step has its own A and B, and the feedback is held over it. K starts at 0: then the loop is A itself, which does
-    not grow, and forecasts of any length can be trained. A random K makes it unstable, like every other matrix of a
-    radius above 1.
+    each step has its own A and B, and the feedback is held over it. K starts at 0: the loop is A itself then, which
+    does not grow, so that forecasts of any length can be trained; with a random K it grows.
 
     Args:
         channels: systems, each with one input and one output.
@@ -67,6 +67,12 @@ class ClosedLoop(nn.Module):
         with torch.no_grad():
             self.system.c[:, 1] = 0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of series and intervals."""
+        return self.system.dtype
+
+    @in_own_dtype
     def prefill(
         self, u: Float[Tensor, "batch time channel"], dt: Interval = None, state: Tensor | None = None
     ) -> tuple[Ahead, Tensor]:
@@ -78,7 +84,7 @@ class ClosedLoop(nn.Module):
             state: where to start.
         """
         check_series(u, self.channels, self.system.dtype)
-        running = self.system.running(as_intervals(dt, u))
+        running = self.system.running(dt, u)
         _, rows, index = self._ahead(running)
         inputs, start = u.unsqueeze(-1), self.system.initial_state(len(u)) if state is None else state
         check_state(start, (len(u), self.channels, self.state), u.dtype)
@@ -90,6 +96,7 @@ class ClosedLoop(nn.Module):
         ahead = row_times_state(rows[index[:, 1:]], x[:, :-1].unsqueeze(-2))
         return Ahead(*ahead.unbind(-1)), x[:, -1]
 
+    @in_own_dtype
     def forecast(self, state: Tensor, entries: int, dt: Interval = None) -> Ahead:
         """Predictions of the coming entries from the state behind the last one.
 
@@ -102,7 +109,7 @@ class ClosedLoop(nn.Module):
             ValueError: if `entries` is not a whole number of at least 1.
         """
         check_whole("entries", entries, 1)
-        running = self.system.running(as_intervals(dt, state.new_empty(len(state), entries)))
+        running = self.system.running(dt, state.new_empty(len(state), entries))
         closed, rows, index = self._ahead(running)
         if not running.changing:
             ahead = moments(rows[0], closed[0], state.unsqueeze(-1), entries)  # (batch, systems, 2, 1, entries)

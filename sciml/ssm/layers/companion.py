@@ -11,7 +11,6 @@ from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.matrices import Companion
 from sciml.ssm.system import StateSpace
 
-
 LARGEST_FLOW = 12
 """States of a flow that float32 holds: errors of series of 200 entries grow from 1e-5 at 8 states to 5e-4 at 12, and to
 all of the output at 24, for the matrix is ever worse conditioned."""
