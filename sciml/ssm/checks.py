@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_shape
+from sciml.ssm.transforms import is_batched
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -96,4 +97,4 @@ def _check_dtype(name: str, value: Any, dtype: torch.dtype) -> None:
 
 
 def _readable(value: Tensor) -> bool:
-    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(value))  # pyright: ignore
+    return not (torch.compiler.is_compiling() or is_batched(value))

@@ -215,7 +215,9 @@ class StateSpace(AbstractLayer):
             check_state(state, (len(u), self.systems, self.matrix.state), self._state_dtype)
         system = self.running(dt, u)
         kind = type(self.matrix)
-        execution = execution or default_execution(kind, system.changing, selective=False, inputs=self.inputs)
+        if execution is None:
+            joined = len(u) * self.systems * self.matrix.state**3 if u.device.type == "cpu" else 0
+            execution = default_execution(kind, self.discretisation, system.changing, False, self.inputs, joined)
         Cell(kind, self.discretisation, system.changing, execution, selective=False).check()
         inputs = u.unflatten(-1, (self.systems, self.inputs))
         outcome = execution.run(system, inputs, state, want_state)

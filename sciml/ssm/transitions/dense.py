@@ -11,6 +11,7 @@ from sciml.ssm.kernels import companion
 from sciml.ssm.pairs import wide
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
+from sciml.ssm.transforms import is_batched
 from sciml.ssm.transitions.base import CHUNK, AbstractTransition
 from sciml.ssm.transitions.powers import apply, krylov, matrix_scan, moments
 
@@ -131,9 +132,10 @@ def absorbed(a: Tensor, b: Tensor, u: Tensor, x0: Tensor) -> Tensor:
 def _distinct(steps: Steps) -> tuple[Tensor, Tensor]:
     """Distinct steps (distinct, systems or 1, 1), and which one each sample takes at each time.
 
-    Intervals that need gradients are kept apart, and so are steps that the input chose.
+    Intervals that need gradients or are mapped over are kept apart, and so are steps that the input chose.
     """
-    if steps.scale.shape[:2] != (1, 1) or steps.interval.requires_grad:
+    apart = steps.interval.requires_grad or is_batched(steps.interval)
+    if steps.scale.shape[:2] != (1, 1) or apart:
         step = steps.product
         return step.flatten(0, 1), torch.arange(step.shape[0] * step.shape[1], device=step.device).view(step.shape[:2])
     values, index = torch.unique(steps.interval, return_inverse=True)
