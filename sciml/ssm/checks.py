@@ -9,6 +9,8 @@ from sciml.core.checks import check_shape
 from sciml.ssm.transforms import is_batched
 
 _DTYPES = (torch.float32, torch.float64)
+LONGEST = 1e15
+"""Interval; squares of its products with rates are still numbers of float32."""
 
 
 def check_series(u: Any, channels: int, dtype: torch.dtype) -> None:
@@ -26,7 +28,7 @@ def check_entry(u: Any, channels: int, dtype: torch.dtype) -> None:
 
 
 def check_intervals(dt: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Raise unless dt has this shape and dtype, and is finite and not negative."""
+    """Raise unless dt has this shape and dtype, and lies between 0 and 1e15."""
     _check_dtype("dt", dt, dtype)
     if tuple(dt.shape) != shape and len(shape) == 2 and tuple(dt.shape) in (shape[1:], (1, shape[1])):
         raise ValueError(
@@ -36,25 +38,25 @@ def check_intervals(dt: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> N
     check_shape("dt", dt, shape, "one interval for each sample and time" if len(shape) == 2 else "one per sample")
     if not _readable(dt):
         return
-    wrong = ~((dt >= 0) & torch.isfinite(dt))
+    wrong = ~((dt >= 0) & (dt <= LONGEST))
     if bool(wrong.any()):
         place = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(
-            f"intervals must be finite and at least 0, got dt{list(place)} = {dt[place].item():g}. Sort the times; an "
-            "interval is the time since the entry before, and 0 leaves the state as it is."
+            f"intervals must be at least 0 and at most 1e15, got dt{list(place)} = {dt[place].item():g}. Sort the times; "
+            "an interval is the time since the entry before, and 0 leaves the state as it is."
         )
 
 
 def check_number(name: str, value: Any) -> None:
-    """Raise unless an interval is one finite number of at least 0: a number, or a tensor of no axes."""
+    """Raise unless an interval is one number from 0 to 1e15: a number, or a tensor of no axes."""
     if isinstance(value, Tensor):
         if not _readable(value):
             return
         value = float(value.detach())
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= LONGEST:
         raise ValueError(
-            f"`{name}` must be finite and at least 0, got {value!r}. An interval is the time since the entry before, "
-            "and 0 leaves the state as it is."
+            f"`{name}` must be at least 0 and at most 1e15, got {value!r}. An interval is the time since the "
+            "entry before, and 0 leaves the state as it is."
         )
 
 

@@ -10,6 +10,7 @@
 
 import abc
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -68,6 +69,8 @@ class Convolution(AbstractExecution):
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
         """One kernel for all; systems of many inputs convolve their states instead, which are fewer."""
+        if len(u) == 0:  # transforms of nothing are refused
+            return Recurrent().run(system, u, x0, want_state)
         transition, ports, time = system.transition, system.ports, u.shape[1]
         if u.shape[-1] > 1 and isinstance(transition, DiagonalTransition) and self.kernel is None:
             x = transition.convolve(transition.force(ports.b, u), _zero(system, u) if x0 is None else x0)
@@ -114,13 +117,12 @@ class Recurrent(AbstractExecution):
         x, time = _zero(system, u) if x0 is None else x0, u.shape[1]
         if torch.is_grad_enabled() or time <= PIECE:
             return _one_after_the_other(system, u, x)
-        y = u.new_empty(*u.shape[:3], system.ports.c.shape[-2])
-        for start in range(0, time, PIECE):
-            now = slice(start, min(start + PIECE, time))
-            outcome = _one_after_the_other(system.piece(now.start, now.stop), u[:, now], x)
-            assert outcome.state is not None
-            y[:, now], x = outcome.y, outcome.state
-        return Outcome(y, x)
+
+        def run(start: int, stop: int, x: Tensor | None) -> Outcome:
+            assert x is not None
+            return _one_after_the_other(system.piece(start, stop), u[:, start:stop], x)
+
+        return _in_pieces(run, time, PIECE, x)
 
 
 @final
@@ -144,14 +146,28 @@ class Chunked(AbstractExecution):
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
         """The same execution on every piece."""
-        outputs, time = [], u.shape[1]
-        for start in range(0, time, self.size):
-            stop = min(start + self.size, time)
-            wanted = want_state or stop < time
-            outcome = self.within.run(system.narrow(start, stop), u[:, start:stop], x0, wanted)
+        time = u.shape[1]
+
+        def run(start: int, stop: int, x: Tensor | None) -> Outcome:
+            return self.within.run(system.narrow(start, stop), u[:, start:stop], x, want_state or stop < time)
+
+        return _in_pieces(run, time, self.size, x0)
+
+
+def _in_pieces(run: Callable[[int, int, Tensor | None], Outcome], time: int, size: int, x: Tensor | None) -> Outcome:
+    """Pieces one after the other. Without gradients outputs go where they stay: kept apart, they break up the memory
+    that each piece leaves behind, and it is never used again."""
+    outputs, y = [], None
+    for start in range(0, time, size):
+        stop = min(start + size, time)
+        outcome = run(start, stop, x)
+        x = outcome.state
+        if torch.is_grad_enabled():
             outputs.append(outcome.y)
-            x0 = outcome.state
-        return Outcome(torch.cat(outputs, dim=1), x0)
+            continue
+        y = outcome.y.new_empty(len(outcome.y), time, *outcome.y.shape[2:]) if y is None else y
+        y[:, start:stop] = outcome.y
+    return Outcome(torch.cat(outputs, dim=1) if y is None else y, x)
 
 
 def _one_after_the_other(system: Running, u: Tensor, x: Tensor) -> Outcome:

@@ -11,7 +11,7 @@ from sciml.core.checks import check_positive, check_shape
 from sciml.ssm.checks import check_intervals, check_number
 
 Interval = Tensor | float | None
-"""Time since the entry before: (batch, time), one number for all, or None for 1; finite and at least 0."""
+"""Time since the entry before: (batch, time), one number for all, or None for 1; from 0 to 1e15, in float32 too."""
 
 
 def intervals(times: Tensor, first: float, present: Tensor | None = None) -> Float[Tensor, "batch time"]:
@@ -54,7 +54,7 @@ def as_intervals(dt: Interval, u: Tensor) -> Tensor:
     """Intervals as (batch, time), or (1, 1) where one number serves all entries of u (batch, time, ...).
 
     Raises:
-        ValueError: if they have another shape, or one is negative or not finite.
+        ValueError: if they have another shape, or one is negative or above 1e15.
         TypeError: if they have another dtype than u, or are no tensor and no number.
     """
     if isinstance(dt, Tensor) and dt.ndim > 0:
@@ -72,7 +72,7 @@ def known(dt: Any) -> float | None:
     """The one interval where the host knows it: a number, or 1 where none is given; None for a tensor.
 
     Raises:
-        ValueError: if it is negative or not finite.
+        ValueError: if it is negative or above 1e15.
         TypeError: if it is no tensor and no number.
     """
     if isinstance(dt, Tensor):

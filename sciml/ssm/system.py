@@ -166,7 +166,7 @@ class StateSpace(AbstractLayer):
         It is that of the parameters as they are now, and knows nothing of later ones.
 
         Raises:
-            ValueError: if the length is not a whole number of at least 1, or dt is negative or not finite.
+            ValueError: if the length is not a whole number of at least 1, or dt is negative or above 1e15.
         """
         check_whole("length", length, 1)
         check_number("dt", dt)

@@ -1,5 +1,5 @@
-"""Layers inside compiled code: one graph each; run by `kernels/test_compiled.py` in a process without the jaxtyping hook,
-because functions that it decorates cannot be compiled."""
+"""Layers inside compiled code: one graph each; run by `kernels/test_compiled.py` in a process without the jaxtyping
+hook, because functions that it decorates cannot be compiled."""
 
 import pytest
 import torch

@@ -185,6 +185,35 @@ def test_blocks_are_of_one_width() -> None:
         DeepSSM(1, 1, [])
 
 
+def test_mixing_fits_the_layer() -> None:
+    both = Bidirectional(s4d(6, 4), s4d(6, 4))
+    for layer, mixing in (
+        (s4d(6, 4), Gated(5, 6)),
+        (s4d(6, 4), Plain(6, 5)),
+        (s4d(6, 4), SelfGated(5)),
+        (lssl(6, 4, outputs=2), nn.Identity()),
+        (both, Gated(6, 6)),
+    ):
+        with pytest.raises(ValueError, match=r"`mixing` must take .* outputs of the layer .* got one of .* Take G"):
+            Residual(layer, mixing)
+    with pytest.raises(ValueError, match="12 outputs of the layer and give its 6 channels, got one of 6 and 6. .*both"):
+        Residual(both, Gated(6, 6))
+    other = DeepSSM(2, 1, [Residual(s4d(6, 4), nn.Linear(6, 5))])
+    with pytest.raises(ValueError, match=r"`the output of mixing` must have shape \(1, 4, 6\)"):
+        other(torch.randn(1, 4, 2))
+
+
+def test_inputs_fit_the_model() -> None:
+    model = deep()
+    for call in (model, model.prefill):
+        with pytest.raises(ValueError, match=r"`u` must have shape \(any, any, 2\), that is batch, time and inputs"):
+            call(torch.randn(1, 5, 3))
+    with pytest.raises(ValueError, match=r"`u` must have shape \(any, 2\)"):
+        model.step(torch.randn(1, 3), model.initial_state(1))
+    with pytest.raises(TypeError, match="`blocks` must be Residual, got Linear. Write Residual"):
+        DeepSSM(2, 1, [nn.Linear(2, 2)])  # type: ignore[list-item]
+
+
 def test_a_state_per_block() -> None:
     model = deep()
     with pytest.raises(ValueError, match="one state for each of 5 blocks, got 1"):

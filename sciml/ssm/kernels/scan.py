@@ -5,9 +5,9 @@
 Wide steps are taken one after the other. Where a step is too small to be worth a call, time is cut into chunks that
 run side by side from a state of zero; what the state before a chunk adds, its products of coefficients, comes behind.
 Nothing is ever divided by a product, so vanishing coefficients are exact. How time is cut depends neither on its length
-nor on the batch, so that states do not know what follows them or lies beside them. Steps with a = 1 and b = 0 change
-nothing: to the last bit where numbers are real, and but for one rounding per series where they are complex, since
-torch multiplies complex numbers differently in different layouts.
+nor on the batch, so that states do not know what follows them or lies beside them. A step with a = 1 and b = 0 is the
+identity in itself; between other steps it moves the cuts, so that a series with such steps and one without agree to
+rounding.
 """
 
 from typing import Any

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from sciml.core.checks import check_whole
 from sciml.ssm.discretise import AbstractDiscretisation, Discrete
-from sciml.ssm.layers.starts import as_default, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, log_uniform
 from sciml.ssm.matrices import Companion
 from sciml.ssm.system import StateSpace
 
@@ -48,8 +47,7 @@ def companion(
     rule = discretisation or Discrete()
     flow = not isinstance(rule, Discrete)
     state = (8 if flow else 64) if state is None else state
-    for name, value in (("channels", channels), ("state", state), ("outputs", outputs)):
-        check_whole(name, value, 1)
+    check_sizes(channels=channels, state=state, outputs=outputs)
     if flow and state > LARGEST_FLOW:
         raise ValueError(
             f"`state` of a companion flow must be at most {LARGEST_FLOW}, got {state}: float32 does not hold larger "

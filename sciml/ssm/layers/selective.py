@@ -44,7 +44,7 @@ class Selective(AbstractLayer):
         x_k = exp(step a) x_{k-1} + step B v,    y = C x + D v,    out = W_out (y silu(g))
 
     with intervals d that multiply the chosen step, and a token convolution that does not see entries of interval 0, so
-    that padding is exactly neutral. With intervals of 1 it is the published layer.
+    that padding is neutral. With intervals of 1 it is the published layer.
 
     Args:
         channels: inputs and outputs.

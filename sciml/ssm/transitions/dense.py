@@ -155,5 +155,5 @@ def _whole_steps(a: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
                 "by the step, or take ZOH() with the matrix of a flow."
             )
         powers.append(torch.linalg.matrix_power(whole, round(count)))
-    power = torch.stack(powers)
+    power = torch.stack(powers) if powers else whole.expand(0, *whole.shape)
     return power[..., :n, :n], power[..., :n, n:]
