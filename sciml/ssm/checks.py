@@ -42,8 +42,8 @@ def check_intervals(dt: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> N
     if bool(wrong.any()):
         place = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(
-            f"intervals must be at least 0 and at most 1e15, got dt{list(place)} = {dt[place].item():g}. Sort the times; "
-            "an interval is the time since the entry before, and 0 leaves the state as it is."
+            f"intervals must be at least 0 and at most 1e15, got dt{list(place)} = {dt[place].item():g}. Sort the "
+            "times; an interval is the time since the entry before, and 0 leaves the state as it is."
         )
 
 

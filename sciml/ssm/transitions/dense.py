@@ -15,6 +15,10 @@ from sciml.ssm.transforms import is_batched
 from sciml.ssm.transitions.base import CHUNK, AbstractTransition
 from sciml.ssm.transitions.powers import apply, krylov, matrix_scan, moments
 
+_SMALL = 16
+"""States up to which powers are formed in double precision: companion matrices of flows need it, whose larger ones are
+refused; of 64 states, HiPPO's, it takes twice the time of a convolution and gains little."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,8 @@ class DenseTransition(AbstractTransition):
         factor: R(d A) of each distinct interval, (distinct, systems or 1, n, n).
         gain: d G(d A), likewise.
         index: which one each step takes, (batch or 1, time or 1).
-        one: factor and gain in double precision, (systems or 1, n, n), where one step serves all: for its powers.
+        one: factor and gain, (systems or 1, n, n), where one step serves all, for its powers: of small matrices in
+            double precision.
         last_column: a, (systems or 1, n), where the one step is a companion matrix itself.
     """
 
@@ -46,6 +51,8 @@ class DenseTransition(AbstractTransition):
                 factor, gain = _made(wide(a), rule, interval[..., None, None] * scale)
                 one = factor[0], gain[0]
             factor, gain = (value.to(a.dtype).unsqueeze(0) for value in one)
+            if a.shape[-1] > _SMALL:
+                one = factor[0], gain[0]
             return cls(factor, gain, torch.zeros(1, 1, dtype=torch.long, device=a.device), one)
         distinct, index = _distinct(steps)
         return cls(*_made(a, rule, distinct.unsqueeze(-1)), index)
@@ -78,17 +85,17 @@ class DenseTransition(AbstractTransition):
             a, b, c = (v.expand(pairs) for v in (self.last_column[:, None, None], b.mT.unsqueeze(1), c.unsqueeze(2)))
             return companion.kernel(a, b, c, length)
         factor, gain = self._one
-        return moments(wide(c), factor, gain @ wide(b), length).to(c.dtype)
+        return moments(c.to(factor), factor, gain @ b.to(gain), length).to(c)
 
     def respond(self, c: Tensor, x0: Tensor, length: int) -> Tensor:
         """C Abar^(l + 1) x0."""
         factor, _ = self._one
-        return moments(wide(c), factor, factor @ wide(x0).unsqueeze(-1), length).squeeze(-2).to(c.dtype)
+        return moments(c.to(factor), factor, factor @ x0.to(factor).unsqueeze(-1), length).squeeze(-2).to(c)
 
     def absorb(self, b: Tensor, u: Tensor, x0: Tensor) -> Tensor:
         """Chunks of inputs by one matrix product each, then the recurrence over chunks."""
         factor, gain = self._one
-        return absorbed(factor, gain @ wide(b), u, x0)
+        return absorbed(factor, gain @ b.to(gain), u, x0)
 
     def narrow(self, start: int, stop: int) -> "DenseTransition":
         """The steps of a piece of the series; matrices stay."""
