@@ -60,6 +60,15 @@ def test_float32_keeps_a_season_over_long_series(length: int) -> None:
     assert (k - c.repeat(length // 16)).abs().max() < 3e-7 * c.abs().max()
 
 
+@pytest.mark.parametrize("state", [1, 2, 3, 25])
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 1001])
+def test_rows_times_powers_are_those_of_the_matrix(state: int, length: int) -> None:
+    a, c = torch.randn(2, state)
+    a = a / a.abs().sum()
+    want = c @ torch.linalg.matrix_power(dense(a), length)
+    torch.testing.assert_close(companion.row_times_power(c, a, length), want, rtol=1e-12, atol=1e-13)
+
+
 def test_gradients_and_banks() -> None:
     a, b, c = (v.requires_grad_() for v in torch.randn(3, 2, 4) / 4)
     assert torch.autograd.gradcheck(lambda a, b, c: companion.kernel(a, b, c, 7), (a, b, c))
