@@ -12,7 +12,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ class Convolution(AbstractExecution):
     def _kernel(self, system: Running, time: int) -> Tensor:
         if self.kernel is None:
             return system.kernel(time)
-        _check_kernel(self.kernel, system, time)
+        check_kernel(self.kernel, system, time)
         return self.kernel.values[..., :time]
 
 
@@ -178,8 +178,13 @@ def _one_after_the_other(system: Running, u: Tensor, x: Tensor) -> Outcome:
     return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
 
 
-def _check_kernel(kernel: Kernel, system: Running, time: int) -> None:
+def check_kernel(kernel: Any, system: Running, time: int) -> None:
     """Raise unless a kernel made before is one of this system, at this interval, and covers the series."""
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            f"`kernel` of `Convolution` must be a Kernel, got {type(kernel).__name__}. Take layer.kernel(length, dt), "
+            "which knows its interval."
+        )
     values, interval = kernel.values, system.steps.interval
     wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
     if values.shape[:-1] != wanted:

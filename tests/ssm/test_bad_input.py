@@ -38,6 +38,7 @@ from sciml.ssm import (
     s5,
 )
 from sciml.ssm.checks import check_kind
+from sciml.ssm.executions import check_kernel
 from sciml.ssm.hippo import Chebyshev
 from sciml.ssm.intervals import known
 from sciml.ssm.layers.starts import check_sizes
@@ -173,6 +174,8 @@ def test_a_series_longer_than_a_kernel_made_before() -> None:
         layer(u[:, :16], torch.tensor(0.5), execution=Convolution(kernel))
     with pytest.raises(TypeError, match="must be of torch.float64 on cpu, got torch.float32 on cpu. Make it anew"):
         layer(u[:, :16], execution=Convolution(Kernel(kernel.values.float(), 1.0)))
+    with pytest.raises(TypeError, match="`kernel` of `Convolution` must be a Kernel, got Tensor. Take layer.kernel"):
+        check_kernel(kernel.values, layer.running(None, u), 16)
     for wrong in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="`dt` must be at least 0 and at most 1e15"):
             layer.kernel(16, wrong)
