@@ -74,7 +74,8 @@ def row_times_power(c: Tensor, a: Tensor, length: int) -> Tensor:
         if bit == "1":
             v = torch.nn.functional.pad(v[..., :-1], (1, 0)) + v[..., -1:] * a
     moments = torch.cat([c, (c.unsqueeze(-2) @ reduced).squeeze(-2)], dim=-1)  # c A^l e_0, l = 0 .. 2n - 2
-    return (moments.unfold(-1, state, 1) @ v.unsqueeze(-1)).squeeze(-1)
+    places = torch.arange(state, device=a.device)
+    return (moments[..., places[:, None] + places] @ v.unsqueeze(-1)).squeeze(-1)
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:
