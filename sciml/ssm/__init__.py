@@ -5,7 +5,7 @@ from sciml.ssm.bidirectional import Bidirectional
 from sciml.ssm.cells import Approximate, Cell, Refused, RefusedError, Supported, cells
 from sciml.ssm.constraints import Clipped, Exponential, Free, Softplus
 from sciml.ssm.discretise import ZOH, Bilinear, Discrete, GeneralizedBilinear, SimplifiedZOH
-from sciml.ssm.executions import Chunked, Convolution, Recurrent, Scan
+from sciml.ssm.executions import Chunked, Convolution, Kernel, Recurrent, Scan
 from sciml.ssm.flow import flow
 from sciml.ssm.frequencies import s4d_inv, s4d_legs, s4d_lin, s4d_quad, s4d_real
 from sciml.ssm.intervals import intervals
@@ -27,6 +27,7 @@ from sciml.ssm.parameter_groups import parameter_groups
 from sciml.ssm.residual import DeepSSM, Residual
 from sciml.ssm.rollout import rollout
 from sciml.ssm.spacetime import Forecast, SpaceTime
+from sciml.ssm.streaming import streaming
 from sciml.ssm.system import StateSpace
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Free",
     "Gated",
     "GeneralizedBilinear",
+    "Kernel",
     "MovingAverageResidual",
     "Plain",
     "Preprocess",
@@ -90,4 +92,5 @@ __all__ = [
     "s4d_quad",
     "s4d_real",
     "s5",
+    "streaming",
 ]

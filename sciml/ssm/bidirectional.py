@@ -18,6 +18,9 @@ class Bidirectional(AbstractLayer):
     The held input is one function of time, read in either direction: an interval stays with its entry. Both sides see
     the entry itself. Padding with intervals 0 is neutral on both ends.
 
+    Its outputs are those of both, twice the channels of one: behind `Bidirectional(s4d(16), s4d(16))` stands
+    `Gated(32, 16)`.
+
     Args:
         forwards: the layer that reads from the beginning.
         backwards: the other one.
@@ -37,6 +40,11 @@ class Bidirectional(AbstractLayer):
                 "of one kind."
             )
         self.forwards, self.backwards, self.channels = forwards, backwards, forwards.channels
+
+    @property
+    def outgoing(self) -> int:
+        """Those of both."""
+        return self.forwards.outgoing + self.backwards.outgoing
 
     def forward(
         self, u: Tensor, dt: Interval = None, state: State = None, execution: AbstractExecution | None = None

@@ -4,13 +4,15 @@
 |---|---|---|---|
 | `Convolution` | O(L log L) | one kernel | one interval for all, the same system for all times |
 | `Scan` | O(L) | all states | anything whose steps can be joined: all but diagonal plus low rank |
-| `Recurrent` | O(L), one step after the other | all states where gradients are wanted, else one | anything |
+| `Recurrent` | O(L), one step after the other | all states where gradients are wanted, else 64 | anything |
 | `Chunked` | that of what it runs | that of one chunk, without gradients | long series |
 """
 
 import abc
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -20,6 +22,9 @@ from sciml.ssm.fused import fused_scan
 from sciml.ssm.kernels import causal
 from sciml.ssm.running import Outcome, Running
 from sciml.ssm.transitions.diagonal import DiagonalTransition
+
+PIECE = 64
+"""Times whose states a recurrence without gradients holds at once: calls are as few as for all, and memory is none."""
 
 
 class AbstractExecution(abc.ABC):
@@ -39,6 +44,20 @@ class AbstractExecution(abc.ABC):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Kernel:
+    """A convolution kernel, and what it was made for.
+
+    Args:
+        values: C Abar^l Bbar, (systems, out, in, lags).
+        dt: the interval, [time].
+    """
+
+    values: Tensor
+    dt: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Convolution(AbstractExecution):
     """y = kernel * u by the real Fourier transform.
 
@@ -46,10 +65,12 @@ class Convolution(AbstractExecution):
         kernel: one made before by `StateSpace.kernel(length)`, for inference; None makes it anew from the parameters.
     """
 
-    kernel: Tensor | None = None
+    kernel: Kernel | None = None
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
         """One kernel for all; systems of many inputs convolve their states instead, which are fewer."""
+        if len(u) == 0:  # transforms of nothing are refused
+            return Recurrent().run(system, u, x0, want_state)
         transition, ports, time = system.transition, system.ports, u.shape[1]
         if u.shape[-1] > 1 and isinstance(transition, DiagonalTransition) and self.kernel is None:
             x = transition.convolve(transition.force(ports.b, u), _zero(system, u) if x0 is None else x0)
@@ -66,18 +87,8 @@ class Convolution(AbstractExecution):
     def _kernel(self, system: Running, time: int) -> Tensor:
         if self.kernel is None:
             return system.kernel(time)
-        wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
-        if self.kernel.shape[:-1] != wanted:
-            raise ValueError(
-                f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(self.kernel.shape)}. "
-                "Take that of the same layer, layer.kernel(length)."
-            )
-        if self.kernel.shape[-1] < time:
-            raise ValueError(
-                f"the kernel given to `Convolution` has {self.kernel.shape[-1]} lags, and the series has {time} times. "
-                "Make a longer one, kernel(length), or run Chunked(Convolution(kernel), size) with pieces it covers."
-            )
-        return self.kernel[..., :time]
+        check_kernel(self.kernel, system, time)
+        return self.kernel.values[..., :time]
 
 
 @final
@@ -102,13 +113,16 @@ class Recurrent(AbstractExecution):
     """One step after the other, as streaming does."""
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
-        """A loop over times."""
-        transition, x = system.transition, _zero(system, u) if x0 is None else x0
-        states = []
-        for k, forcing in enumerate(transition.force(system.ports.b, u).unbind(1)):
-            x = transition.advance(k, x, forcing)
-            states.append(x)
-        return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
+        """A loop over times; without gradients the states of few of them are in memory at once."""
+        x, time = _zero(system, u) if x0 is None else x0, u.shape[1]
+        if torch.is_grad_enabled() or time <= PIECE:
+            return _one_after_the_other(system, u, x)
+
+        def run(start: int, stop: int, x: Tensor | None) -> Outcome:
+            assert x is not None
+            return _one_after_the_other(system.piece(start, stop), u[:, start:stop], x)
+
+        return _in_pieces(run, time, PIECE, x)
 
 
 @final
@@ -132,14 +146,68 @@ class Chunked(AbstractExecution):
 
     def run(self, system: Running, u: Tensor, x0: Tensor | None, want_state: bool) -> Outcome:
         """The same execution on every piece."""
-        outputs, time = [], u.shape[1]
-        for start in range(0, time, self.size):
-            stop = min(start + self.size, time)
-            wanted = want_state or stop < time
-            outcome = self.within.run(system.narrow(start, stop), u[:, start:stop], x0, wanted)
+        time = u.shape[1]
+
+        def run(start: int, stop: int, x: Tensor | None) -> Outcome:
+            return self.within.run(system.narrow(start, stop), u[:, start:stop], x, want_state or stop < time)
+
+        return _in_pieces(run, time, self.size, x0)
+
+
+def _in_pieces(run: Callable[[int, int, Tensor | None], Outcome], time: int, size: int, x: Tensor | None) -> Outcome:
+    """Pieces one after the other. Without gradients outputs go where they stay: kept apart, they break up the memory
+    that each piece leaves behind, and it is never used again."""
+    outputs, y = [], None
+    for start in range(0, time, size):
+        stop = min(start + size, time)
+        outcome = run(start, stop, x)
+        x = outcome.state
+        if torch.is_grad_enabled():
             outputs.append(outcome.y)
-            x0 = outcome.state
-        return Outcome(torch.cat(outputs, dim=1), x0)
+            continue
+        y = outcome.y.new_empty(len(outcome.y), time, *outcome.y.shape[2:]) if y is None else y
+        y[:, start:stop] = outcome.y
+    return Outcome(torch.cat(outputs, dim=1) if y is None else y, x)
+
+
+def _one_after_the_other(system: Running, u: Tensor, x: Tensor) -> Outcome:
+    transition, states = system.transition, []
+    for k, forcing in enumerate(transition.force(system.ports.b, u).unbind(1)):
+        x = transition.advance(k, x, forcing)
+        states.append(x)
+    return Outcome(system.ports.read(torch.stack(states, dim=1)), x)
+
+
+def check_kernel(kernel: Any, system: Running, time: int) -> None:
+    """Raise unless a kernel made before is one of this system, at this interval, and covers the series."""
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            f"`kernel` of `Convolution` must be a Kernel, got {type(kernel).__name__}. Take layer.kernel(length, dt), "
+            "which knows its interval."
+        )
+    values, interval = kernel.values, system.steps.interval
+    wanted = (*system.ports.b.shape[:1], system.ports.c.shape[-2], system.ports.b.shape[-1])
+    if values.shape[:-1] != wanted:
+        raise ValueError(
+            f"the kernel given to `Convolution` must have shape {wanted} and lags, got {tuple(values.shape)}. "
+            "Take that of the same layer, layer.kernel(length)."
+        )
+    if (values.dtype, values.device) != (interval.dtype, interval.device):
+        raise TypeError(
+            f"the kernel given to `Convolution` must be of {interval.dtype} on {interval.device}, got {values.dtype} "
+            f"on {values.device}. Make it anew from the layer where it is now, layer.kernel(length)."
+        )
+    dt = float(interval.detach()) if system.steps.number is None else system.steps.number
+    if not math.isclose(dt, kernel.dt, rel_tol=1e-6):
+        raise ValueError(
+            f"the kernel given to `Convolution` is one of interval {kernel.dt:g}, and the series has {dt:g}. Make it "
+            f"for this one, layer.kernel(length, dt={dt:g})."
+        )
+    if values.shape[-1] < time:
+        raise ValueError(
+            f"the kernel given to `Convolution` has {values.shape[-1]} lags, and the series has {time} times. "
+            "Make a longer one, kernel(length), or run Chunked(Convolution(kernel), size) with pieces it covers."
+        )
 
 
 def _zero(system: Running, u: Tensor) -> Tensor:

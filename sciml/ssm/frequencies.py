@@ -80,8 +80,12 @@ def s4d_real(states: int) -> Float[Tensor, " {states}"]:
     Args:
         states: how many.
 
+    Raises:
+        ValueError: if it is not a whole number of at least 1.
+
     Source: Gu, Gupta, Goel & Re (2022), arXiv 2206.11893, section 5.2.
     """
+    check_whole("states", states, 1)
     return -torch.arange(1, states + 1, dtype=torch.float64)
 
 

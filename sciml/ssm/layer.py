@@ -16,11 +16,17 @@ State = Any
 class AbstractLayer(nn.Module, abc.ABC):
     """A causal map of series (batch, time, channel) with a state that can be taken out and put back.
 
-    An interval d belongs to the entry at its end, whose input is held over it; where it is 0 the state stays exactly as
-    it is, so that padding with intervals 0 is neutral. Values of padding must be finite.
+    An interval d belongs to the entry at its end, whose input is held over it. A step of interval 0 leaves the state as
+    it is, bitwise, so that padding with intervals 0 is neutral: what stands in it never matters, bitwise, as long as it
+    is finite. A series with padding and without agree to rounding, for sums are cut at other places.
     """
 
     channels: int
+
+    @property
+    @abc.abstractmethod
+    def outgoing(self) -> int:
+        """Channels of its outputs."""
 
     @abc.abstractmethod
     def prefill(

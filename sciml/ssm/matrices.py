@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sciml.core.checks import check_shape
 from sciml.ssm.constraints import AbstractConstraint, Exponential
 from sciml.ssm.discretise import AbstractDiscretisation, AbstractRational, Discrete
-from sciml.ssm.pairs import restored, stored
+from sciml.ssm.pairs import as_real_matrix, restored, stored
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import AbstractTransition
 from sciml.ssm.transitions.dense import DenseTransition
@@ -171,7 +171,7 @@ class Companion(AbstractMatrix):
 
     Args:
         a: last columns to start from, (systems, state).
-        normalise: divide a by sum |a|, which bounds the eigenvalues of the map by 1.
+        normalise: divide a by sum |a|, which bounds the eigenvalues of the map by 1; 0 stays 0.
 
     Source: Zhang et al. (2023), arXiv 2303.09489, section 4.1 and eq. (4); its published code divides likewise.
     """
@@ -187,12 +187,15 @@ class Companion(AbstractMatrix):
 
     def values(self) -> Tensor:
         """a, (systems, state)."""
-        return self.a / self.a.abs().sum(-1, keepdim=True) if self.normalise else self.a
+        if not self.normalise:
+            return self.a
+        total = self.a.abs().sum(-1, keepdim=True)
+        return self.a / torch.where(total > 0, total, 1)
 
     def transition(self, rule: AbstractDiscretisation, steps: Steps) -> AbstractTransition:
         """That of the dense matrix; one step of the map keeps its structure for the kernel."""
         dense = DenseTransition.of(self.full(), rule, steps)
-        itself = isinstance(rule, Discrete) and steps.fixed and float(steps.interval) == 1
+        itself = isinstance(rule, Discrete) and steps.fixed and steps.number == 1
         return replace(dense, last_column=self.values()) if itself else dense
 
     def full(self) -> Tensor:
@@ -200,10 +203,3 @@ class Companion(AbstractMatrix):
         a = self.values()
         shift = torch.diag(torch.ones(self.state - 1, dtype=a.dtype, device=a.device), -1)
         return shift + torch.nn.functional.pad(a.unsqueeze(-1), (self.state - 1, 0))
-
-
-def as_real_matrix(a: Tensor) -> Tensor:
-    """What a complex matrix does to (Re x, Im x); a real one is itself."""
-    if not a.is_complex():
-        return a
-    return torch.cat([torch.cat([a.real, -a.imag], dim=-1), torch.cat([a.imag, a.real], dim=-1)], dim=-2)

@@ -16,6 +16,7 @@ class Gated(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.inputs, self.outputs = inputs, outputs
         self.linear = nn.Linear(inputs, 2 * outputs)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -33,6 +34,7 @@ class SelfGated(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.inputs = self.outputs = channels
         self.linear = nn.Linear(channels, channels)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -52,6 +54,7 @@ class Plain(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.inputs, self.outputs = inputs, outputs
         self.linear = nn.Linear(inputs, outputs)
 
     def forward(self, y: Tensor) -> Tensor:

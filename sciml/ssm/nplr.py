@@ -14,7 +14,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.ssm.hippo.base import AbstractNormalOperator
+from sciml.ssm.hippo.base import AbstractNormalOperator, AbstractOperator
 
 
 @final
@@ -37,19 +37,25 @@ class DPLR:
     vectors: Complex[Tensor, "states pair"]
 
 
-def dplr(operator: AbstractNormalOperator, states: int) -> DPLR:
+def dplr(operator: AbstractOperator, states: int) -> DPLR:
     """Diagonalise the normal part of a HiPPO matrix.
 
     Args:
-        operator: the operator.
+        operator: the operator; its matrix is normal plus low rank.
         states: size of the matrix; even, for eigenvalues come in pairs.
 
     Raises:
+        TypeError: if the operator does not say which low rank.
         ValueError: if `states` is odd, or A + P P^T is no multiple of the identity plus a skew matrix.
 
     Source: Gu, Goel & Re (2022), arXiv 2111.00396, theorem 1 and appendix C; Gu, Gupta, Goel & Re (2022), arXiv
     2206.11893, section 4.1, for the Hermitian problem.
     """
+    if not isinstance(operator, AbstractNormalOperator):
+        raise TypeError(
+            f"`operator` must be one whose matrix is normal plus low rank, got {type(operator).__name__}. Take LegS(), "
+            "LegT(), FouT() or LagT(), or lssl, which takes any operator as a dense matrix."
+        )
     check_whole("states", states, 2)
     if states % 2:
         raise ValueError(

@@ -10,6 +10,8 @@ them as any other.
 import torch
 from torch import Tensor, nn
 
+_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
 
 def stored(value: Tensor) -> nn.Parameter:
     """A parameter for a real or complex tensor."""
@@ -69,6 +71,23 @@ def columns_times_input(columns: Tensor, u: Tensor) -> Tensor:
         return u @ columns.mT
     flat = torch.view_as_real(columns.resolve_conj()).movedim(-1, 1).flatten(0, 1)
     return torch.view_as_complex((u @ flat.mT).unflatten(-1, (-1, 2)))
+
+
+def as_real_matrix(a: Tensor) -> Tensor:
+    """What a complex matrix does to (Re x, Im x); a real one is itself."""
+    if not a.is_complex():
+        return a
+    return torch.cat([torch.cat([a.real, -a.imag], dim=-1), torch.cat([a.imag, a.real], dim=-1)], dim=-2)
+
+
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """That of real parts. `dtype.to_real()` cannot be compiled."""
+    return _REAL.get(dtype, dtype)
+
+
+def complex_dtype(dtype: torch.dtype) -> torch.dtype:
+    """That of complex numbers with such parts."""
+    return torch.promote_types(dtype, torch.complex64)
 
 
 def wide(value: Tensor) -> Tensor:

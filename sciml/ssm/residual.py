@@ -6,10 +6,11 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.core.checks import check_whole
+from sciml.core.checks import check_shape, check_whole
 from sciml.ssm.executions import AbstractExecution
 from sciml.ssm.intervals import Interval
 from sciml.ssm.layer import AbstractLayer, State
+from sciml.ssm.mixing import Gated, Plain, SelfGated
 
 
 @final
@@ -22,12 +23,17 @@ class Residual(nn.Module):
             `nn.Identity()` behind a `Selective`, which mixes by itself.
         dropout: of whole numbers behind the mixing, a probability.
         norm_first: whether the norm stands in front of the layer or behind the sum.
+
+    Raises:
+        ValueError: if the mixing takes another number of channels than the layer gives, or gives another than it takes.
+            A `Bidirectional` layer gives those of both directions.
     """
 
     def __init__(
         self, layer: AbstractLayer, mixing: nn.Module, *, dropout: float = 0.0, norm_first: bool = True
     ) -> None:
         super().__init__()
+        _check_mixing(layer, mixing)
         self.layer, self.mixing, self.norm_first = layer, mixing, norm_first
         self.norm, self.dropout = nn.LayerNorm(layer.channels), nn.Dropout(dropout)
 
@@ -53,8 +59,24 @@ class Residual(nn.Module):
         return self.norm(u) if self.norm_first else u
 
     def _behind(self, u: Tensor, y: Tensor) -> Tensor:
-        u = u + self.dropout(self.mixing(y))
+        mixed = self.mixing(y)
+        check_shape("the output of mixing", mixed, tuple(u.shape), "that of the input, to which it is added")
+        u = u + self.dropout(mixed)
         return u if self.norm_first else self.norm(u)
+
+
+def _check_mixing(layer: AbstractLayer, mixing: nn.Module) -> None:
+    """Raise where widths are known and do not fit; modules of others are seen when they run."""
+    if not isinstance(mixing, Gated | Plain | SelfGated | nn.Identity):
+        return
+    known = (layer.outgoing, layer.channels)
+    given = known[:1] * 2 if isinstance(mixing, nn.Identity) else (mixing.inputs, mixing.outputs)
+    if given != known:
+        raise ValueError(
+            f"`mixing` must take the {known[0]} outputs of the layer and give its {known[1]} channels, got one of "
+            f"{given[0]} and {given[1]}. Take Gated({known[0]}, {known[1]}); a bidirectional layer gives outputs of "
+            "both directions."
+        )
 
 
 @final
@@ -68,15 +90,22 @@ class DeepSSM(nn.Module):
 
     Raises:
         ValueError: if there is no block, or their widths differ.
+        TypeError: if a block is no `Residual`.
 
     Source: Gu, Goel & Re (2022), arXiv 2111.00396, appendix D.2; layer norms throughout.
     """
 
-    def __init__(self, inputs: int, outputs: int, blocks: Sequence[Residual]) -> None:
+    def __init__(self, inputs: int, outputs: int, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         check_whole("inputs", inputs, 1)
         check_whole("outputs", outputs, 1)
-        widths = {block.layer.channels for block in blocks}
+        for block in blocks:
+            if not isinstance(block, Residual):
+                raise TypeError(
+                    f"`blocks` must be Residual, got {type(block).__name__}. Write Residual(layer, mixing)."
+                )
+        stack = [block for block in blocks if isinstance(block, Residual)]
+        widths = {block.layer.channels for block in stack}
         if len(widths) != 1:
             raise ValueError(
                 f"`blocks` must be one or more of one width, got widths {sorted(widths)}. Give equal channels."
@@ -84,8 +113,8 @@ class DeepSSM(nn.Module):
         (width,) = widths
         self.inputs, self.outputs = inputs, outputs
         self.encoder, self.decoder = nn.Linear(inputs, width), nn.Linear(width, outputs)
-        self.stack = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(width) if blocks[0].norm_first else nn.Identity()
+        self.stack = nn.ModuleList(stack)
+        self.norm = nn.LayerNorm(width) if stack[0].norm_first else nn.Identity()
 
     def forward(
         self,
@@ -102,6 +131,7 @@ class DeepSSM(nn.Module):
             state: a tuple of the blocks' states; zero by default.
             execution: of every layer; each layer's default otherwise.
         """
+        check_shape("u", u, (None, None, self.inputs), "batch, time and inputs of the model")
         h = self.encoder(u)
         for block, before in zip(self.blocks, self._states(state), strict=True):
             h = block(h, dt, before, execution)
@@ -115,6 +145,7 @@ class DeepSSM(nn.Module):
         execution: AbstractExecution | None = None,
     ) -> tuple[Float[Tensor, "batch time output"], State]:
         """Outputs of a series and the states behind it. Arguments as in `forward`."""
+        check_shape("u", u, (None, None, self.inputs), "batch, time and inputs of the model")
         h, states = self.encoder(u), []
         for block, before in zip(self.blocks, self._states(state), strict=True):
             h, after = block.prefill(h, dt, before, execution)
@@ -125,6 +156,7 @@ class DeepSSM(nn.Module):
         self, u: Float[Tensor, "batch channel"], state: State, dt: Interval = None
     ) -> tuple[Float[Tensor, "batch output"], State]:
         """Outputs and states of one more entry; dt (batch,) or one number."""
+        check_shape("u", u, (None, self.inputs), "batch and inputs of the model")
         h, states = self.encoder(u), []
         for block, before in zip(self.blocks, self._states(state), strict=True):
             h, after = block.step(h, before, dt)

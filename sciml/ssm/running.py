@@ -6,10 +6,11 @@ from typing import Any, final
 from torch import Tensor
 
 from sciml.ssm.discretise import AbstractDiscretisation
-from sciml.ssm.matrices import AbstractMatrix
+from sciml.ssm.matrices import AbstractMatrix, Companion, Dense
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import AbstractTransition
+from sciml.ssm.transitions.dense import DenseTransition
 
 
 @final
@@ -59,6 +60,15 @@ class Running:
             return self
         kept = self._kept if self.steps.fixed else {}
         return Running(self.matrix, self.rule, self.steps.narrow(start, stop), self.ports.narrow(start, stop), kept)
+
+    def piece(self, start: int, stop: int) -> "Running":
+        """As `narrow`, but matrices of distinct intervals, which are dear to make, are those of the whole series."""
+        piece = self.narrow(start, stop)
+        if not self.steps.fixed and isinstance(self.matrix, Dense | Companion):
+            transition = self.transition
+            assert isinstance(transition, DenseTransition)
+            piece._kept["transition"] = transition.narrow(start, stop)
+        return piece
 
 
 @final

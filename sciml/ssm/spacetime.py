@@ -7,8 +7,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.ssm.discretise import AbstractDiscretisation
-from sciml.ssm.intervals import Interval
+from sciml.ssm.discretise import AbstractDiscretisation, Discrete
+from sciml.ssm.intervals import Interval, going_on
 from sciml.ssm.layers.closed_loop import ClosedLoop
 from sciml.ssm.layers.companion import companion
 from sciml.ssm.layers.preprocess import AbstractFilter, Difference, MovingAverageResidual, Preprocess
@@ -44,7 +44,7 @@ class SpaceTime(nn.Module):
     Args:
         channels: of the series.
         width: of the layers.
-        state: order of the systems.
+        state: order of the systems; 32 for maps and 8 for flows by default, which take 12 at most.
         layers: in front of the closed loop.
         filters: of the series; by default differences of order 0 and 1 and the residual of a mean over 4 entries.
         discretisation: of all systems; `Discrete()` by default.
@@ -59,13 +59,15 @@ class SpaceTime(nn.Module):
         channels: int,
         *,
         width: int = 64,
-        state: int = 32,
+        state: int | None = None,
         layers: int = 1,
         filters: Sequence[AbstractFilter] | None = None,
         discretisation: AbstractDiscretisation | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if state is None and isinstance(discretisation, Discrete | None):
+            state = 32
         filters = [Difference(0), Difference(1), MovingAverageResidual(4)] if filters is None else filters
         self.preprocess = Preprocess(channels, filters)
         self.encoder = nn.Linear(self.preprocess.outputs, width)
@@ -89,8 +91,19 @@ class SpaceTime(nn.Module):
             context: the series so far, of at least two entries.
             entries: how many to forecast.
             dt: time since the entry before, (batch, time) or one number for all; 1 by default, [time].
-            dt_ahead: the same of coming entries, (batch, entries).
+            dt_ahead: the same of coming entries, (batch, entries) or one number for all; where dt is one number, that
+                one by default.
+
+        Raises:
+            ValueError: if the context has one entry, `entries` is not a whole number of at least 1, or `dt_ahead` is
+                left out where `dt` has an interval for each sample and time.
         """
+        if context.ndim == 3 and context.shape[1] < 2:
+            raise ValueError(
+                f"`context` must have at least two entries, got shape {tuple(context.shape)}: the losses compare each "
+                "with what was said from those before it. Give a longer one."
+            )
+        dt_ahead = going_on(dt, dt_ahead)
         latent = self.encoder(self.preprocess(context, dt))
         for block in self.stack:
             latent = block(latent, dt)

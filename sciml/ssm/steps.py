@@ -14,10 +14,12 @@ class Steps:
     Args:
         interval: (batch or 1, time or 1), [time]; (1, 1) where all are one.
         scale: learned factors, (batch or 1, time or 1, systems or 1, state or 1), [1].
+        number: the one interval where the host knows it; None where it differs, or is on the device alone.
     """
 
     interval: Tensor
     scale: Tensor
+    number: float | None = None
 
     @property
     def fixed(self) -> bool:
@@ -31,7 +33,7 @@ class Steps:
 
     def narrow(self, start: int, stop: int) -> "Steps":
         """Those of a piece of the series."""
-        return Steps(_narrow(self.interval, start, stop), _narrow(self.scale, start, stop))
+        return Steps(_narrow(self.interval, start, stop), _narrow(self.scale, start, stop), self.number)
 
 
 def _narrow(value: Tensor, start: int, stop: int) -> Tensor:

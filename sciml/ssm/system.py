@@ -14,17 +14,21 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_shape, check_whole
 from sciml.ssm.cells import Cell, default_execution
-from sciml.ssm.checks import check_entry, check_series, check_state
+from sciml.ssm.checks import check_entry, check_number, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, Discrete
-from sciml.ssm.executions import AbstractExecution, Recurrent
-from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.executions import AbstractExecution, Kernel, Recurrent
+from sciml.ssm.intervals import Interval, as_intervals, known, of_one_entry
 from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.matrices import AbstractMatrix, Diagonal
 from sciml.ssm.normalise import AbstractNormalisation
+from sciml.ssm.own_dtype import in_own_dtype
 from sciml.ssm.pairs import restored, stored
 from sciml.ssm.ports import Ports
 from sciml.ssm.running import Running
 from sciml.ssm.steps import Steps
+
+MOST_PREPARED = 64
+"""Intervals for which a layer keeps its discretised system within `streaming`."""
 
 
 @final
@@ -71,6 +75,7 @@ class StateSpace(AbstractLayer):
         self.matrix, self.discretisation, self.normalisation = matrix, discretisation, normalisation
         self.b, self.c = stored(b), stored(c)
         self.b.requires_grad_(learn_b)
+        self.prepared: dict[tuple[float, torch.dtype, torch.device], Running] | None = None  # see `streaming`
         self.log_step = None if step is None else nn.Parameter(_logarithm(step, matrix, discretisation))
         self.skip = None if skip is None else nn.Parameter(skip.clone())
         if skip is not None:
@@ -85,6 +90,11 @@ class StateSpace(AbstractLayer):
     def dtype(self) -> torch.dtype:
         """Of series and intervals."""
         return self.b.dtype
+
+    @property
+    def outgoing(self) -> int:
+        """Channels of its outputs."""
+        return self.systems * self.outputs
 
     def forward(
         self,
@@ -103,7 +113,8 @@ class StateSpace(AbstractLayer):
 
         Raises:
             RefusedError: if the table has no such cell.
-            ValueError: if shapes disagree, an interval is negative, or a given kernel is too short.
+            ValueError: if shapes disagree, an interval is negative, or a given kernel is too short or of
+                another interval.
             TypeError: if dtypes disagree.
         """
         return self._run(u, dt, state, execution, want_state=False)[0]
@@ -120,6 +131,7 @@ class StateSpace(AbstractLayer):
         assert last is not None
         return y, last
 
+    @in_own_dtype
     def step(
         self, u: Float[Tensor, "batch channel"], state: Tensor, dt: Interval = None
     ) -> tuple[Float[Tensor, "batch output"], Tensor]:
@@ -148,18 +160,32 @@ class StateSpace(AbstractLayer):
         if self.normalisation is not None:
             yield from self.normalisation.parameters()
 
-    def kernel(self, length: int, dt: float = 1.0) -> Tensor:
-        """The convolution kernel at equal intervals, (systems, out, in, length), for `Convolution(kernel)`.
+    def kernel(self, length: int, dt: float = 1.0) -> Kernel:
+        """The convolution kernel at equal intervals dt, for `Convolution(kernel)`.
 
         It is that of the parameters as they are now, and knows nothing of later ones.
+
+        Raises:
+            ValueError: if the length is not a whole number of at least 1, or dt is negative or above 1e15.
         """
         check_whole("length", length, 1)
-        return self.running(torch.tensor([[dt]], dtype=self.dtype, device=self.b.device)).kernel(length)
+        check_number("dt", dt)
+        return Kernel(self.running(float(dt), self.b.new_empty(1, 1)).kernel(length), float(dt))
 
-    def running(self, interval: Tensor) -> Running:
-        """The system with its parameters as they are, for intervals (batch or 1, time or 1)."""
-        b, c = self.ports()
-        return Running(self.matrix, self.discretisation, Steps(interval, self.scale()[None, None]), Ports(b, c))
+    def running(self, dt: Interval, u: Tensor) -> Running:
+        """The system with its parameters as they are, for intervals of entries u (batch, time, ...).
+
+        Within `streaming` it is made once for each number dt.
+        """
+        number = known(dt)
+        kept = None if self.prepared is None or number is None else self.prepared.get((number, u.dtype, u.device))
+        if kept is not None:
+            return kept
+        steps = Steps(as_intervals(dt, u), self.scale()[None, None], number)
+        running = Running(self.matrix, self.discretisation, steps, Ports(*self.ports()))
+        if self.prepared is not None and number is not None and len(self.prepared) < MOST_PREPARED:
+            self.prepared[number, u.dtype, u.device] = running
+        return running
 
     def scale(self) -> Tensor:
         """Learned steps, (systems or 1, state or 1), [1]."""
@@ -180,15 +206,18 @@ class StateSpace(AbstractLayer):
     def _state_dtype(self) -> torch.dtype:
         return torch.promote_types(self.dtype, torch.complex64) if self.matrix.is_complex else self.dtype
 
+    @in_own_dtype
     def _run(
         self, u: Tensor, dt: Interval, state: Tensor | None, execution: AbstractExecution | None, *, want_state: bool
     ) -> tuple[Tensor, Tensor | None]:
         check_series(u, self.channels, self.dtype)
         if state is not None:
             check_state(state, (len(u), self.systems, self.matrix.state), self._state_dtype)
-        system = self.running(as_intervals(dt, u))
+        system = self.running(dt, u)
         kind = type(self.matrix)
-        execution = execution or default_execution(kind, system.changing, selective=False, inputs=self.inputs)
+        if execution is None:
+            joined = len(u) * self.systems * self.matrix.state**3 if u.device.type == "cpu" else 0
+            execution = default_execution(kind, self.discretisation, system.changing, False, self.inputs, joined)
         Cell(kind, self.discretisation, system.changing, execution, selective=False).check()
         inputs = u.unflatten(-1, (self.systems, self.inputs))
         outcome = execution.run(system, inputs, state, want_state)

@@ -1,5 +1,6 @@
 """What is answered rather than computed."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,14 +18,17 @@ from sciml.ssm import (
     Exponential,
     Free,
     GeneralizedBilinear,
+    Kernel,
     Recurrent,
     RefusedError,
     Scan,
     Selective,
+    SelectiveState,
     Softplus,
     StateSpace,
     companion,
     dss,
+    flow,
     lru,
     lssl,
     parameter_groups,
@@ -33,6 +37,11 @@ from sciml.ssm import (
     s4d_real,
     s5,
 )
+from sciml.ssm.checks import check_kind
+from sciml.ssm.executions import check_kernel
+from sciml.ssm.hippo import Chebyshev
+from sciml.ssm.intervals import known
+from sciml.ssm.layers.starts import check_sizes
 
 
 @pytest.fixture(params=[lambda: s4d(3, 4), lambda: s5(3, 4), lambda: Selective(3, 4)], ids=["s4d", "s5", "selective"])
@@ -42,24 +51,52 @@ def layer(request) -> nn.Module:
 
 def test_negative_and_broken_intervals(layer) -> None:
     u, dt = torch.randn(2, 5, 3), torch.rand(2, 5)
-    for value in (-0.5, float("nan"), float("inf")):
+    for value in (-0.5, float("nan"), float("inf"), 1e20):
         wrong = dt.clone()
         wrong[1, 3] = value
-        with pytest.raises(ValueError, match=r"finite and at least 0, got dt\[1, 3\]"):
+        with pytest.raises(ValueError, match=r"at least 0 and at most 1e15, got dt\[1, 3\]"):
             layer(u, wrong)
-        with pytest.raises(ValueError, match=r"finite and at least 0, got dt\[1\]"):
+        with pytest.raises(ValueError, match=r"at least 0 and at most 1e15, got dt\[1\]"):
             layer.step(u[:, 0], layer.initial_state(2), wrong[:, 3])
-    for value in (-1.0, 0.0):
-        with pytest.raises(ValueError, match="`dt` must be positive"):
-            layer(u, value)
-        with pytest.raises(ValueError, match="`dt` must be positive"):
-            layer(u, torch.tensor(value))
+    for value in (-1.0, float("nan"), float("inf"), 1e20):
+        for number in (value, torch.tensor(value)):
+            with pytest.raises(ValueError, match="`dt` must be at least 0 and at most 1e15, got .*leaves the state"):
+                layer(u, number)
+            with pytest.raises(ValueError, match="`dt` must be at least 0 and at most 1e15"):
+                layer.step(u[:, 0], layer.initial_state(2), number)
+
+
+def test_intervals_that_are_no_tensor(layer) -> None:
+    u = torch.randn(2, 5, 3)
+    for wrong in ([1.0, 2.0], np.ones((2, 5)), "1"):
+        with pytest.raises(TypeError, match="`dt` must be a tensor .* or one number for all, got .* Convert it"):
+            known(wrong)
+    assert (known(np.float32(0.5)), known(2), known(None), known(torch.tensor(2.0))) == (0.5, 2.0, 1.0, None)
+    torch.testing.assert_close(layer(u, 1), layer(u))
+    torch.testing.assert_close(layer(u, torch.tensor(2)), layer(u, 2.0))
+
+
+def test_an_interval_of_zero_is_neutral_in_every_form(layer) -> None:
+    """One number, a tensor of no axes, one for each sample."""
+    u = torch.randn(2, 5, 3)
+    _, state = layer.prefill(u)
+    still = layer.step(u[:, 0], state, torch.zeros(2))
+    for zero in (0, 0.0, torch.tensor(0.0)):
+        for have, want in zip(layer.step(u[:, 0], state, zero), still, strict=True):
+            torch.testing.assert_close(have, want, rtol=0, atol=1e-12)
+    y, end = layer.prefill(u, 0.0, state)
+    for have, want in zip(tuple(end), tuple(state), strict=True):
+        assert torch.equal(have, want)
+    torch.testing.assert_close(y, layer(u, torch.zeros(2, 5), state))
 
 
 def test_intervals_of_another_shape(layer) -> None:
     u = torch.randn(2, 5, 3)
-    for shape in ((2, 4), (5,), (1, 5), (2, 5, 1)):
+    for shape in ((2, 4), (2, 5, 1)):
         with pytest.raises(ValueError, match="`dt` must have shape"):
+            layer(u, torch.ones(shape))
+    for shape in ((5,), (1, 5)):
+        with pytest.raises(ValueError, match=r"`dt` must have shape \(2, 5\).*one grid, expand it: dt.expand\(2, 5\)"):
             layer(u, torch.ones(shape))
     with pytest.raises(ValueError, match="`dt` must have shape"):
         layer.step(u[:, 0], layer.initial_state(2), torch.ones(3))
@@ -100,6 +137,8 @@ def test_a_state_of_another_batch_or_layer() -> None:
         selective(u, state=type(selective.initial_state(2))(window[:1], memory))
     with pytest.raises(ValueError, match="`state` must have shape"):
         selective(u, state=type(selective.initial_state(2))(window, memory[:1]))
+    with pytest.raises(TypeError, match="`state` must be a SelectiveState, got Tensor. Take the one"):
+        check_kind(memory, SelectiveState)
 
 
 def test_refused_cells_are_refused_by_layers() -> None:
@@ -129,13 +168,27 @@ def test_a_series_longer_than_a_kernel_made_before() -> None:
     torch.testing.assert_close(layer(u, execution=Chunked(Convolution(kernel), 16)), layer(u))
     with pytest.raises(ValueError, match="has 16 lags, and the series has 20 times. Make a longer one"):
         layer(u, execution=Convolution(kernel))
+    with pytest.raises(ValueError, match="is one of interval 1, and the series has 0.5. Make it for this one"):
+        layer(u[:, :16], 0.5, execution=Convolution(kernel))
+    with pytest.raises(ValueError, match="is one of interval 1, and the series has 0.5"):
+        layer(u[:, :16], torch.tensor(0.5), execution=Convolution(kernel))
+    with pytest.raises(TypeError, match="must be of torch.float64 on cpu, got torch.float32 on cpu. Make it anew"):
+        layer(u[:, :16], execution=Convolution(Kernel(kernel.values.float(), 1.0)))
+    with pytest.raises(TypeError, match="`kernel` of `Convolution` must be a Kernel, got Tensor. Take layer.kernel"):
+        check_kernel(kernel.values, layer.running(None, u), 16)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="`dt` must be at least 0 and at most 1e15"):
+            layer.kernel(16, wrong)
+    half = Convolution(layer.kernel(16, 0.5))
+    torch.testing.assert_close(layer(u[:, :16], 0.5, execution=half), layer(u[:, :16], 0.5))
+    torch.testing.assert_close(layer(u[:, :16], torch.tensor(0.5), execution=half), layer(u[:, :16], 0.5))
     with pytest.raises(ValueError, match=r"must have shape \(3, 1, 1\) and lags, got \(4, 1, 1, 16\)"):
         layer(u, execution=Convolution(s4d(4, 4).kernel(16)))
     with pytest.raises(ValueError, match="`length` must be a whole number of at least 1, got 0"):
         layer.kernel(0)
 
 
-@pytest.mark.parametrize("make", [s4, s4d, s5, dss])
+@pytest.mark.parametrize("make", [s4, s4d, dss])
 def test_state_sizes_that_have_no_pairs(make) -> None:
     with pytest.raises(ValueError, match="`states` must be even"):
         make(3, 5)
@@ -145,8 +198,25 @@ def test_state_sizes_that_have_no_pairs(make) -> None:
 
 
 def test_arguments_of_layers() -> None:
-    with pytest.raises(ValueError, match="`state` must be a multiple of `blocks`, got 8 and 3"):
-        s5(3, 8, blocks=3)
+    for state, blocks, other in ((8, 3, 12), (12, 4, 16)):
+        with pytest.raises(ValueError, match=f"multiple of twice `blocks`.* got {state} and {blocks}. .* of {other}"):
+            s5(3, state, blocks=blocks)
+    with pytest.raises(ValueError, match="`blocks` must be a whole number of at least 1, got 0"):
+        s5(3, 8, blocks=0)
+    with pytest.raises(ValueError, match="`channels` must be a whole number of at least 1, got 2.5"):
+        check_sizes(channels=2.5)
+    for make in (s4, s4d, s5, dss, lru, lssl, companion):
+        with pytest.raises(ValueError, match="`channels` must be a whole number of at least 1, got 0"):
+            make(0, 4)
+    for make in (s4, s4d, lssl, companion):
+        with pytest.raises(ValueError, match="`outputs` must be a whole number of at least 1, got 0"):
+            make(3, 4, outputs=0)
+    with pytest.raises(ValueError, match="`state` must be a whole number of at least 1, got 0"):
+        lru(3, 0)
+    with pytest.raises(ValueError, match="`states` must be a whole number of at least 1, got 0"):
+        s4d(3, 0, spectrum=s4d_real)
+    with pytest.raises(TypeError, match="`operator` must be one whose matrix is normal plus low rank, got Chebyshev"):
+        s4(3, 4, operator=Chebyshev())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"moduli must rise within \(0, 1\)"):
         lru(3, 4, smallest=0.9, largest=1.0)
     with pytest.raises(ValueError, match="`phase` must be positive"):
@@ -217,3 +287,37 @@ def test_systems_that_grow_need_a_free_constraint(constraint) -> None:
         Diagonal(a, constraint)
     torch.testing.assert_close(Diagonal(a, Free()).values(), a)
     torch.testing.assert_close(Diagonal(-a.abs(), constraint).values(), -a.abs())
+
+
+@pytest.mark.parametrize("make", [s4, s4d, s5, lru, lssl, companion, Selective])
+def test_an_empty_batch_has_empty_outputs(make) -> None:
+    layer = make(3, 4)
+    for dt in (None, torch.ones(0, 5)):
+        y, state = layer.prefill(torch.zeros(0, 5, 3), dt)
+        assert y.shape == (0, 5, 3) and layer.step(torch.zeros(0, 3), state)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_every_output_has_a_skip(outputs) -> None:
+    for make in (s4, s4d, lssl):
+        skip = make(3, 4, outputs=outputs).skip
+        assert skip is not None and skip.shape == (3 * outputs,)
+
+
+def test_a_layer_that_is_no_flow() -> None:
+    with pytest.raises(TypeError, match="`layer` must be a StateSpace, as s4d, s5 and lssl return, got Selective"):
+        flow(Selective(3, 4), torch.randn(2, 3))
+    with pytest.raises(ValueError, match=r"`u` must have shape \(any, 3\)"):
+        flow(s4d(3, 4), torch.randn(2, 4))
+    with pytest.raises(TypeError, match="`u` must have the dtype"):
+        flow(s4d(3, 4), torch.randn(2, 3).float())
+
+
+@pytest.mark.parametrize("make", [s4, s4d, s5, lru, lssl, Selective], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("interval", [0.0, 1e-20, 1e-8, 1e6, 1e15])
+def test_every_interval_that_is_taken_runs_in_float32(make, interval) -> None:
+    """One number and one for each entry give the same, and both are finite."""
+    layer, u = make(4, 8).float(), torch.randn(2, 6, 4).float()
+    one, each = layer(u, interval), layer(u, torch.full((2, 6), interval).float())
+    assert bool(torch.isfinite(one).all())
+    torch.testing.assert_close(one, each, rtol=1e-4, atol=1e-4 * float(each.detach().abs().max()))

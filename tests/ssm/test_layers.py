@@ -246,7 +246,7 @@ def test_s4_kernel_is_the_recurrence(dtype, bound) -> None:
     with torch.no_grad():
         want = layer(impulse, execution=Recurrent())[0].mT
         want[:, 0] -= layer.skip  # type: ignore[operator]
-        have = layer.kernel(1024)[:, 0, 0]
+        have = layer.kernel(1024).values[:, 0, 0]
     error = (have - want).abs().max() / want.abs().max()
     print(
         f"S4 kernel against recurrence, {dtype}: relative error {error:.1e}, absolute {(have - want).abs().max():.1e}"
@@ -272,7 +272,7 @@ def test_dss_softmax_is_the_published_kernel() -> None:
     a, w = layer.matrix.values(), torch.view_as_complex(layer.c)[:, 0]  # type: ignore[operator]
     p = layer.scale().unsqueeze(-1) * a.unsqueeze(-1) * torch.arange(30)
     softmax = p.exp() / p.exp().sum(-1, keepdim=True)
-    torch.testing.assert_close(layer.kernel(30)[:, 0, 0], 2 * ((w / a).unsqueeze(-1) * softmax).sum(1).real)
+    torch.testing.assert_close(layer.kernel(30).values[:, 0, 0], 2 * ((w / a).unsqueeze(-1) * softmax).sum(1).real)
 
 
 def test_dss_softmax_takes_modes_that_grow() -> None:

@@ -144,6 +144,25 @@ def test_rollout_is_the_model_on_its_own_outputs() -> None:
             series = torch.cat([series, coming.unsqueeze(1)], dim=1)
 
 
+def test_rollout_goes_on_at_the_interval_of_the_context() -> None:
+    model, context = deep(), torch.randn(3, 7, 2)
+    for dt in (0.3, torch.tensor(0.3)):
+        torch.testing.assert_close(rollout(model, context, 5, dt)[0], rollout(model, context, 5, dt, 0.3)[0])
+    with pytest.raises(ValueError, match=r"`dt_ahead` must be given where .* beside dt of shape \(3, 7\). Give"):
+        rollout(model, context, 5, torch.rand(3, 7))
+    with pytest.raises(ValueError, match="`dt_ahead`|`dt` must have shape"):
+        rollout(model, context, 5, 1.0, torch.rand(3, 4))
+
+
+def test_rollout_has_gradients_in_its_intervals() -> None:
+    """Of one number for all too."""
+    model, context, ahead = deep(), torch.randn(3, 7, 2), torch.tensor(0.4, requires_grad=True)
+    (one,) = torch.autograd.grad(rollout(model, context, 3, 0.3, ahead)[0].sum(), ahead)
+    each = torch.full((3, 3), 0.4, requires_grad=True)
+    (all_of_them,) = torch.autograd.grad(rollout(model, context, 3, 0.3, each)[0].sum(), each)
+    torch.testing.assert_close(one, all_of_them.sum())
+
+
 def test_rollout_goes_on_from_a_state() -> None:
     model, context = deep(), torch.randn(3, 7, 2)
     _, state = model.prefill(context[:, :4])
@@ -166,19 +185,52 @@ def test_blocks_are_of_one_width() -> None:
         DeepSSM(1, 1, [])
 
 
+def test_mixing_fits_the_layer() -> None:
+    both = Bidirectional(s4d(6, 4), s4d(6, 4))
+    for layer, mixing in (
+        (s4d(6, 4), Gated(5, 6)),
+        (s4d(6, 4), Plain(6, 5)),
+        (s4d(6, 4), SelfGated(5)),
+        (lssl(6, 4, outputs=2), nn.Identity()),
+        (both, Gated(6, 6)),
+    ):
+        with pytest.raises(ValueError, match=r"`mixing` must take .* outputs of the layer .* got one of .* Take G"):
+            Residual(layer, mixing)
+    with pytest.raises(ValueError, match="12 outputs of the layer and give its 6 channels, got one of 6 and 6. .*both"):
+        Residual(both, Gated(6, 6))
+    other = DeepSSM(2, 1, [Residual(s4d(6, 4), nn.Linear(6, 5))])
+    with pytest.raises(ValueError, match=r"`the output of mixing` must have shape \(1, 4, 6\)"):
+        other(torch.randn(1, 4, 2))
+
+
+def test_inputs_fit_the_model() -> None:
+    model = deep()
+    for call in (model, model.prefill):
+        with pytest.raises(ValueError, match=r"`u` must have shape \(any, any, 2\), that is batch, time and inputs"):
+            call(torch.randn(1, 5, 3))
+    with pytest.raises(ValueError, match=r"`u` must have shape \(any, 2\)"):
+        model.step(torch.randn(1, 3), model.initial_state(1))
+    with pytest.raises(TypeError, match="`blocks` must be Residual, got Linear. Write Residual"):
+        DeepSSM(2, 1, [nn.Linear(2, 2)])  # type: ignore[list-item]
+
+
 def test_a_state_per_block() -> None:
     model = deep()
     with pytest.raises(ValueError, match="one state for each of 5 blocks, got 1"):
         model(torch.randn(2, 5, 2), state=(torch.zeros(2, 6, 2),))
 
 
-def test_intervals_of_times() -> None:
-    times = torch.tensor([[1.0, 1.5, 4.0, 4.0], [0.0, 2.0, torch.nan, 3.0]])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_intervals_of_times(dtype) -> None:
+    times = torch.tensor([[1.0, 1.5, 4.0, 4.0], [0.0, 2.0, torch.nan, 3.0]], dtype=dtype)
     present = torch.tensor([[True, True, True, False], [True, True, False, True]])
     torch.testing.assert_close(
-        intervals(times, 0.5, present), torch.tensor([[0.5, 0.5, 2.5, 0.0], [0.5, 2.0, 0.0, 1.0]])
+        intervals(times, 0.5, present), torch.tensor([[0.5, 0.5, 2.5, 0.0], [0.5, 2.0, 0.0, 1.0]], dtype=dtype)
     )
-    torch.testing.assert_close(intervals(times[:1], 0.5), torch.tensor([[0.5, 0.5, 2.5, 0.0]]))
+    torch.testing.assert_close(intervals(times[:1], 0.5), torch.tensor([[0.5, 0.5, 2.5, 0.0]], dtype=dtype))
+    moving = times.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(intervals(moving, 0.5, present).sum(), moving)
+    assert bool(torch.isfinite(gradient).all())
     with pytest.raises(ValueError, match=r"must not fall, but times\[0, 1\] is 1 behind 2"):
         intervals(torch.tensor([[2.0, 1.0]]), 1.0)
     with pytest.raises(ValueError, match=r"times\[1, 2\] is nan"):
@@ -187,6 +239,10 @@ def test_intervals_of_times() -> None:
         intervals(times, 0.0, present)
     with pytest.raises(ValueError, match="`present` must have shape"):
         intervals(times, 1.0, present[:1])
+    with pytest.raises(TypeError, match="`times` must be of a floating dtype, got torch.int64. Convert them"):
+        intervals(torch.tensor([[0, 1, 3]]), 1.0)
+    with pytest.raises(ValueError, match="`times` must have shape"):
+        intervals(times[0], 1.0)
 
 
 def test_memory_of_what_came_before_is_not_shared() -> None:

@@ -3,7 +3,19 @@
 import pytest
 import torch
 
-from sciml.ssm import ZOH, ClosedLoop, Companion, Difference, MovingAverageResidual, Preprocess, SpaceTime, companion
+from sciml.ssm import (
+    ZOH,
+    Bilinear,
+    ClosedLoop,
+    Companion,
+    Difference,
+    MovingAverageResidual,
+    Preprocess,
+    Recurrent,
+    Scan,
+    SpaceTime,
+    companion,
+)
 from sciml.ssm.kernels import companion as companion_kernel
 from sciml.ssm.layers.companion import last_column
 
@@ -17,6 +29,13 @@ def autoregression(coefficients: torch.Tensor) -> ClosedLoop:
         loop.system.c.zero_()
         loop.system.c[0, 0, 0] = 1
         loop.system.c[0, 1] = coefficients
+    return loop
+
+
+def with_feedback(loop: ClosedLoop) -> ClosedLoop:
+    """One that feeds itself, as after training."""
+    with torch.no_grad():
+        loop.system.c[:, 1] = 0.3 * torch.randn(loop.channels, loop.state)
     return loop
 
 
@@ -65,7 +84,7 @@ def test_an_autoregression_is_represented_exactly() -> None:
 def test_the_loop_is_its_recursion(flow) -> None:
     """x_j = (A + B K) x_{j-1}, y_j = C x_j, u_j = K x_{j-1}, with the same A, B, C, K everywhere."""
     torch.manual_seed(0)
-    loop = ClosedLoop(3, 5, discretisation=ZOH() if flow else None)
+    loop = with_feedback(ClosedLoop(3, 5, discretisation=ZOH() if flow else None))
     u, n = torch.randn(2, 9, 3), 6
     dt, dt_ahead = (torch.rand(2, 9), torch.rand(2, n)) if flow else (None, None)
     system = loop.system
@@ -92,7 +111,7 @@ def test_the_loop_is_its_recursion(flow) -> None:
 
 def test_whole_intervals_of_a_map_skip_entries() -> None:
     """Interval 2 is two steps with the input held, interval 0 none."""
-    loop = ClosedLoop(2, 4)
+    loop = with_feedback(ClosedLoop(2, 4))
     _, state = loop.prefill(torch.randn(1, 8, 2))
     gaps = torch.tensor([[1.0, 0.0, 1.0, 1.0]])
     some, all_of_them = loop.forecast(state, 4, gaps), loop.forecast(state, 3)
@@ -122,6 +141,76 @@ def test_forecasts_of_the_whole_model(flow) -> None:
         torch.testing.assert_close(model(u, 5).values, forecast.values, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("rule", [None, ZOH()], ids=str)
+def test_forecasts_of_a_new_model_do_not_grow(rule) -> None:
+    """The loop starts without feedback: 2000 entries ahead stay where the context is."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model = SpaceTime(1, width=16, state=12, discretisation=rule)
+        with torch.no_grad():
+            values = model(torch.randn(4, 100, 1), 2000).values
+        assert float(values.abs().max()) < 10
+
+
+@pytest.mark.parametrize("rule", [ZOH(), Bilinear()], ids=str)
+@pytest.mark.parametrize("interval", [1.0, 3.0])
+def test_flows_of_every_size_that_is_taken_hold_in_float32(rule, interval) -> None:
+    for state in (None, 4, 12):
+        torch.manual_seed(0)
+        layer, u = companion(8, state, discretisation=rule).float(), torch.randn(1, 200, 8)
+        found = [layer(u.float(), interval, execution=way) for way in (None, Scan(), Recurrent())]
+        exact = layer.double()(u, interval, execution=Recurrent())
+        assert exact.abs().max() < 20
+        for have in found:
+            assert (have - exact).abs().max() < 1e-3 * exact.abs().max(), (state, rule)
+
+
+@pytest.mark.parametrize("make", [companion, ClosedLoop, SpaceTime])
+def test_flows_that_float32_does_not_hold_are_refused(make) -> None:
+    with pytest.raises(ValueError, match="`state` of a companion flow must be at most 12, got 13.*or s4d at any"):
+        make(2, state=13, discretisation=ZOH())
+    make(2, discretisation=ZOH())
+
+
+def test_forecasts_go_on_at_the_interval_of_the_context() -> None:
+    model = SpaceTime(1, width=4, state=4, discretisation=ZOH())
+    with_feedback(model.loop)
+    u = torch.randn(2, 9, 1)
+    torch.testing.assert_close(model(u, 5, 0.05).values, model(u, 5, 0.05, 0.05).values)
+    assert (model(u, 5, 0.05).values - model(u, 5, 0.05, 1.0).values).abs().max() > 1e-6
+
+
+def test_a_map_with_a_last_column_of_zero_only_shifts() -> None:
+    layer = companion(1, 3)
+    with torch.no_grad():
+        layer.matrix.a.zero_()  # type: ignore[operator]
+    y = layer(torch.tensor([[[1.0], [0.0], [0.0], [0.0], [0.0]]]))
+    torch.testing.assert_close(y[0, :, 0], torch.nn.functional.pad(layer.c[0, 0], (0, 2)))
+    y.sum().backward()
+    assert bool(torch.isfinite(layer.matrix.a.grad).all())  # type: ignore[arg-type]
+
+
+def test_long_horizons_can_be_trained() -> None:
+    """240 entries of two sines; a loop that starts unstable overflows or stays where it is."""
+    t = 0.1 * torch.arange(1000)
+    series = torch.sin(t) + 0.3 * torch.sin(2.7 * t)
+    windows = series.unfold(0, 64 + 240, 8).unsqueeze(-1)
+    model = SpaceTime(1, width=8, state=8)
+    optimiser, losses = torch.optim.Adam(model.parameters(), 5e-3), []
+    for update in range(30):
+        context, wanted = windows[update % 3 :: 6].split([64, 240], dim=1)
+        said = model(context, 240)
+        values = (said.values - wanted).square().mean()
+        parts = values, (said.one_ahead - context[:, 1:]).square().mean(), (said.latent_ahead - said.latent).square()
+        optimiser.zero_grad()
+        (parts[0] + parts[1] + parts[2].mean()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(values.detach()))
+    print(f"error of 240 entries ahead: {losses[0]:.2f}, after training {losses[-1]:.2f}")
+    assert losses[-1] < 0.9 * losses[0] and max(losses) < 10
+
+
 def test_preprocessing_is_a_fixed_companion_system() -> None:
     """A shift matrix, B the first unit vector, C the taps."""
     taps = torch.tensor(Difference(3).taps())
@@ -149,5 +238,9 @@ def test_what_the_loop_refuses() -> None:
         loop.forecast(state, 2, torch.full((1, 2), 0.5))
     with pytest.raises(ValueError, match="`entries` must be a whole number of at least 1"):
         loop.forecast(state, 0)
+    with pytest.raises(ValueError, match=r"`context` must have at least two entries, got shape \(2, 1, 2\)"):
+        SpaceTime(2, width=3, state=4)(torch.randn(2, 1, 2), 3)
+    with pytest.raises(ValueError, match="`dt_ahead` must be given where"):
+        SpaceTime(2, width=3, state=4)(torch.randn(2, 4, 2), 3, torch.ones(2, 4))
     with pytest.raises(ValueError, match="`state` must have shape"):
         loop.prefill(torch.randn(2, 8, 2), None, state)

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
-from sciml.ssm.checks import check_intervals, check_series
+from sciml.ssm.checks import check_kind, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, Bilinear
 from sciml.ssm.hippo.base import AbstractOperator
 from sciml.ssm.hippo.legs import LegS
+from sciml.ssm.intervals import Interval, as_intervals
+from sciml.ssm.own_dtype import in_own_dtype
 
 
 @final
@@ -78,6 +80,11 @@ class HiPPOCell(nn.Module):
         self.register_buffer("a", a.to(self.feature.weight.dtype), persistent=False)
         self.register_buffer("b", b.to(self.feature.weight.dtype), persistent=False)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of series and intervals."""
+        return self.feature.weight.dtype
+
     def initial_state(self, batch: int) -> HiPPOState:
         """Nothing seen, at time 0.
 
@@ -87,35 +94,39 @@ class HiPPOCell(nn.Module):
         zeros = self.feature.weight.new_zeros
         return HiPPOState(zeros(batch, self.hidden), zeros(batch, self.features, self.states), zeros(batch))
 
+    @in_own_dtype
     def forward(
         self,
         u: Float[Tensor, "batch time channel"],
-        dt: Float[Tensor, "batch time"] | None = None,
+        dt: Interval = None,
         state: HiPPOState | None = None,
     ) -> tuple[Float[Tensor, "batch time hidden"], HiPPOState]:
         """h at all times, and the state to go on from.
 
         Args:
             u: inputs.
-            dt: interval before each entry, [time]; 1 by default.
+            dt: time since the entry before, (batch, time) or one number for all; 1 by default, [time].
             state: to go on from; `initial_state` by default.
 
         Raises:
             ValueError: if an interval is negative, or shapes disagree.
             TypeError: if dtypes disagree.
         """
-        dtype = self.feature.weight.dtype
-        check_series(u, self.channels, dtype)
-        if dt is not None:
-            check_intervals(dt, tuple(u.shape[:2]), dtype)
-        state = self.initial_state(len(u)) if state is None else state
+        check_series(u, self.channels, self.dtype)
+        intervals = as_intervals(dt, u)
+        state = self.initial_state(len(u)) if state is None else self._checked(state, len(u))
         hidden = []
-        ones = u.new_ones(1) if dt is None else None
         for k in range(u.shape[1]):
-            interval = ones if ones is not None else dt[:, k]  # pyright: ignore[reportOptionalSubscript]
-            state = self._step(u[:, k], interval, state)
+            state = self._step(u[:, k], intervals[:, min(k, intervals.shape[1] - 1)], state)
             hidden.append(state.hidden)
         return torch.stack(hidden, dim=1), state
+
+    def _checked(self, state: HiPPOState, batch: int) -> HiPPOState:
+        check_kind(state, HiPPOState)
+        check_state(state.hidden, (batch, self.hidden), self.dtype)
+        check_state(state.memory, (batch, self.features, self.states), self.dtype)
+        check_state(state.elapsed, (batch,), self.dtype)
+        return state
 
     def _step(self, u: Tensor, interval: Tensor, state: HiPPOState) -> HiPPOState:
         """One entry; `interval` is (batch,) or, one for all, (1,)."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core.checks import check_increasing, check_shape, check_whole
-from sciml.ssm.discretise import ZOH, AbstractDiscretisation
+from sciml.ssm.discretise import ZOH, AbstractDiscretisation, Discrete
 from sciml.ssm.hippo.base import AbstractOperator
 from sciml.ssm.hippo.legs import LegS
 
@@ -19,11 +19,11 @@ _BYTES = 2**25
 def project(
     operator: AbstractOperator,
     states: int,
-    f: Float[Tensor, "batch time"],
+    f: Tensor,
     ts: Float[Tensor, " ends"],
     rule: AbstractDiscretisation,
     *,
-    start: Float[Tensor, "batch {states}"] | None = None,
+    start: Tensor | None = None,
 ) -> Float[Tensor, "batch time {states}"]:
     """Coefficients of the past of f after every interval, f held at f[:, k] over [ts[k], ts[k + 1]].
 
@@ -35,28 +35,29 @@ def project(
     Args:
         operator: basis and measure.
         states: how many coefficients.
-        f: values.
+        f: values, (batch, time).
         ts: ends of the intervals, one more than values, increasing, [time].
         rule: how each interval is stepped.
-        start: coefficients at ts[0]; of the zero function by default.
+        start: coefficients at ts[0], (batch, states); of the zero function by default.
 
     Raises:
-        ValueError: if the times do not increase, or are not one more than the values.
+        ValueError: if shapes disagree, the rule is a map, the times do not increase, or are not one more than the
+            values.
 
     Source: Gu, Dao, Ermon, Rudra & Re (2020), arXiv 2008.07669, section 2.3 and appendix B.3.
     """
-    _check(states, f, ts)
+    _check(states, f, ts, rule, start)
     return _stepped(operator, states, f, ts.double().diff(), rule, start)
 
 
 def project_scaled(
     states: int,
-    f: Float[Tensor, "batch time"],
+    f: Tensor,
     ts: Float[Tensor, " ends"],
     rule: AbstractDiscretisation,
     *,
     origin: float | None = None,
-    start: Float[Tensor, "batch {states}"] | None = None,
+    start: Tensor | None = None,
 ) -> Float[Tensor, "batch time {states}"]:
     """Coefficients of all of f since `origin` on Legendre polynomials: HiPPO-LegS, t dc/dt = A c + B f.
 
@@ -67,18 +68,19 @@ def project_scaled(
 
     Args:
         states: how many coefficients.
-        f: values.
+        f: values, (batch, time).
         ts: ends of the intervals, one more than values, increasing, [time].
         rule: how each interval is stepped.
         origin: where the past begins; ts[0] by default.
-        start: coefficients at ts[0]; of the zero function by default.
+        start: coefficients at ts[0], (batch, states); of the zero function by default.
 
     Raises:
-        ValueError: if the times do not increase, are not one more than the values, or begin before `origin`.
+        ValueError: if shapes disagree, the rule is a map, the times do not increase, are not one more than the values,
+            or begin before `origin`.
 
     Source: Gu, Dao, Ermon, Rudra & Re (2020), arXiv 2008.07669, theorem 2 and eq. (4); ZOH in log t is ours.
     """
-    _check(states, f, ts)
+    _check(states, f, ts, rule, start)
     end = ts.double() - (ts[0] if origin is None else origin)
     if not end[0] >= 0:
         raise ValueError(
@@ -133,8 +135,16 @@ def coefficients(
     return (f * weights) @ operator.kernels(states, ages).mT
 
 
-def _check(states: int, f: Tensor, ts: Tensor) -> None:
+def _check(states: int, f: Tensor, ts: Tensor, rule: AbstractDiscretisation, start: Tensor | None) -> None:
     check_whole("states", states, 1)
+    check_shape("f", f, (None, None), "batch and time; one function is f[None]")
+    if start is not None:
+        check_shape("start", start, (len(f), states), "batch of f and states")
+    if isinstance(rule, Discrete):
+        raise ValueError(
+            "`rule` must step a flow, got Discrete(), which takes the matrix of an operator for a map. Take ZOH() or "
+            "Bilinear()."
+        )
     check_shape("ts", ts, (f.shape[-1] + 1,), "one end more than there are intervals")
     check_increasing("ts", ts)
 

@@ -16,12 +16,17 @@ def legendre(count: int, x: Float[Tensor, "*points"]) -> Float[Tensor, "{count} 
 def laguerre(count: int, x: Float[Tensor, "*points"]) -> Float[Tensor, "{count} *points"]:
     """exp(-x/2) L_0 .. exp(-x/2) L_{count-1}: (n + 1) L_{n+1} = (2n + 1 - x) L_n - n L_{n-1}.
 
-    The weight is in from the start, so that nothing overflows at large x.
+    Polynomials overflow at large x and their weight underflows, though products of both need not: two neighbours are
+    kept as numbers around 1, times exp(scale).
     """
-    rows = [torch.exp(-x / 2), (1 - x) * torch.exp(-x / 2)]
-    for n in range(1, count - 1):
-        rows.append(((2 * n + 1 - x) * rows[n] - n * rows[n - 1]) / (n + 1))
-    return torch.stack(rows[:count])
+    before, now, scale = torch.zeros_like(x), torch.ones_like(x), -x / 2
+    rows = []
+    for n in range(count):
+        rows.append(now * torch.exp(scale))
+        before, now = now, ((2 * n + 1 - x) * now - n * before) / (n + 1)
+        size = torch.maximum(before.abs(), now.abs()).detach()
+        before, now, scale = before / size, now / size, scale + size.log()
+    return torch.stack(rows)
 
 
 def chebyshev(count: int, x: Float[Tensor, "*points"]) -> Float[Tensor, "{count} *points"]:

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from sciml.ssm.pairs import as_real_matrix, complex_dtype
+
 _ENTRIES = 2**21
 """Entries of a Cauchy matrix that are formed at once; memory does not grow with length and state beyond it."""
 
@@ -93,13 +95,11 @@ def _truncated(a: Tensor, p: Tensor, c: Tensor, step: Tensor, length: int, alpha
     """C (1 - Abar^length), by the real matrix on (Re x, Im x) in float64."""
     wide = torch.complex128
     a, p, c, d = a.to(wide), p.to(wide), c.to(wide), step.double()[..., None, None]
-    real, imag = torch.diag_embed(a.real), torch.diag_embed(a.imag)
-    diagonal = torch.cat([torch.cat([real, -imag], dim=-1), torch.cat([imag, real], dim=-1)], dim=-2)
     columns = torch.cat([p.real, p.imag], dim=-1)
-    matrix = d * (diagonal - 2 * columns.mT @ columns)
+    matrix = d * (as_real_matrix(torch.diag_embed(a)) - 2 * columns.mT @ columns)
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     bar = torch.linalg.solve(eye - alpha * matrix, eye + (1 - alpha) * matrix)
     row = 2 * torch.cat([c.real, -c.imag], dim=-1).unsqueeze(-2)
     row = row - row @ torch.linalg.matrix_power(bar, length) / 2
     re, im = row.squeeze(-2).chunk(2, dim=-1)
-    return torch.complex(re / 2, -im / 2).to(step.dtype.to_complex())
+    return torch.complex(re / 2, -im / 2).to(complex_dtype(step.dtype))

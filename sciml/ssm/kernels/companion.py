@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.ssm.pairs import wide
+
 
 def kernel(
     a: Float[Tensor, "*system state"],
@@ -20,8 +22,8 @@ def kernel(
         sum_l k[l] w^l = q(c~, b) + q(c~, a) w q(e, b) / (1 - w q(e, a)),    q(x, y) = sum_j w^j x^T S^j y
 
     at w = r exp(2 pi i m/length), r^length = 1/2, with c~ = c (1 - A^length / 2): a circle inside the unit one, so that
-    eigenvalues of modulus 1 (differences, seasons) are no poles. Besides the power of A, O(state log state + length log
-    length).
+    eigenvalues of modulus 1 (differences, seasons) are no poles. O(state^2 log length + length log length). In float64
+    and rounded once: powers of w carry the error of r a length times over.
 
     Args:
         a: last columns.
@@ -29,12 +31,14 @@ def kernel(
         c: outputs.
         length: number of points.
 
+    Returns:
+        k, in the dtype of a, b and c.
+
     Source: Zhang et al. (2023), arXiv 2303.09489, section 4.3 and appendix A.3, on the unit circle.
     """
-    state = a.shape[-1]
-    shift = torch.diag(torch.ones(state - 1, dtype=a.dtype, device=a.device), -1)
-    matrix = shift + torch.nn.functional.pad(a.unsqueeze(-1), (state - 1, 0))
-    tilde = c - (c.unsqueeze(-2) @ torch.linalg.matrix_power(matrix, length)).squeeze(-2) / 2
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), c.dtype)
+    a, b, c = wide(a), wide(b), wide(c)
+    tilde = c - row_times_power(c, a, length) / 2
     last = torch.zeros_like(a)
     last[..., -1] = 1.0
     radius = 0.5 ** (1 / length)
@@ -48,7 +52,30 @@ def kernel(
 
     values = q(tilde, b) + q(tilde, a) * w * q(last, b) / (1 - w * q(last, a))
     decay = radius ** torch.arange(length, dtype=a.dtype, device=a.device)
-    return torch.fft.irfft(values, length) / decay
+    return (torch.fft.irfft(values, length) / decay).to(dtype)
+
+
+def row_times_power(c: Tensor, a: Tensor, length: int) -> Tensor:
+    """c A^length without a power of A, in O(state^2 log length).
+
+    A^l e_0 are the coefficients of x^l modulo the characteristic polynomial x^n - sum_i a_i x^i: with v those of
+    x^length, A^length = sum_j v_j A^j, and (c A^j)_i = c A^(i + j) e_0.
+    """
+    state = a.shape[-1]
+    columns = [a]  # x^n, ..., x^(2n - 2)
+    for _ in range(state - 2):
+        columns.append(torch.nn.functional.pad(columns[-1][..., :-1], (1, 0)) + columns[-1][..., -1:] * a)
+    reduced = torch.stack(columns, dim=-1)[..., : state - 1]
+    v = torch.nn.functional.pad(torch.ones_like(a[..., :1]), (0, state - 1))
+    for bit in bin(length)[2:]:
+        spectrum = torch.fft.rfft(v, 2 * state)
+        low, high, _ = torch.fft.irfft(spectrum * spectrum, 2 * state).split([state, state - 1, 1], dim=-1)
+        v = low + (reduced @ high.unsqueeze(-1)).squeeze(-1)
+        if bit == "1":
+            v = torch.nn.functional.pad(v[..., :-1], (1, 0)) + v[..., -1:] * a
+    moments = torch.cat([c, (c.unsqueeze(-2) @ reduced).squeeze(-2)], dim=-1)  # c A^l e_0, l = 0 .. 2n - 2
+    places = torch.arange(state, device=a.device)
+    return (moments[..., places[:, None] + places] @ v.unsqueeze(-1)).squeeze(-1)
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:

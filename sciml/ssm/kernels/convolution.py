@@ -44,6 +44,8 @@ def fast_length(least: int) -> int:
 class _Causal(torch.autograd.Function):
     """The convolution, with the transposes of its two arguments computed from one transform of the gradient."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(u: Tensor, k: Tensor) -> Tensor:
         length = u.shape[-1]

@@ -5,9 +5,9 @@
 Wide steps are taken one after the other. Where a step is too small to be worth a call, time is cut into chunks that
 run side by side from a state of zero; what the state before a chunk adds, its products of coefficients, comes behind.
 Nothing is ever divided by a product, so vanishing coefficients are exact. How time is cut depends neither on its length
-nor on the batch, so that states do not know what follows them or lies beside them. Steps with a = 1 and b = 0 change
-nothing: to the last bit where numbers are real, and but for one rounding per series where they are complex, since
-torch multiplies complex numbers differently in different layouts.
+nor on the batch, so that states do not know what follows them or lies beside them. A step with a = 1 and b = 0 is the
+identity in itself; between other steps it moves the cuts, so that a series with such steps and one without agree to
+rounding.
 """
 
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
+
+from sciml.ssm.transforms import within_transform
 
 _WIDE = 512
 """States from which on single steps pay: a call costs as much as 1000 complex multiplications, and a batch has some."""
@@ -53,7 +55,7 @@ def linear_recurrence(
     _check("x0", x0, (*batch, state), "(..., state)")
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), x0.dtype)
     a = a.expand(*batch, a.shape[-2], state)
-    return _recurrence(a.to(dtype), b.to(dtype), x0.expand(*batch, state).to(dtype), False)
+    return _run(a.to(dtype), b.to(dtype), x0.expand(*batch, state).to(dtype), False)
 
 
 def _check(name: str, value: Tensor, shape: tuple[int, ...], meaning: str) -> None:
@@ -142,7 +144,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, No
     conj = a.conj()
     behind = conj if a.shape[-2] == 1 else conj[..., late, :]
     end = grad[..., last, :]
-    moved = _recurrence(behind, grad[..., early, :], end, not reverse)
+    moved = _run(behind, grad[..., early, :], end, not reverse)
     adjoint = torch.cat([end.unsqueeze(-2), moved] if reverse else [moved, end.unsqueeze(-2)], dim=-2)
     grad_x0 = conj[..., first, :] * adjoint[..., first, :]
     grad_a = None
@@ -155,6 +157,31 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, No
 
 
 _recurrence.register_autograd(_backward, setup_context=_keep)
+
+
+class _Transformed(torch.autograd.Function):
+    """The same with the same derivative, for `torch.func`, whose gradients do not pass operators registered so."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, x0: Tensor, reverse: bool) -> Tensor:
+        return _recurrence(a, b, x0, reverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, bool], output: Tensor) -> None:
+        _keep(ctx, inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        return _backward(ctx, *grad_outputs)
+
+
+def _run(a: Tensor, b: Tensor, x0: Tensor, reverse: bool) -> Tensor:
+    """By the operator, or within transforms of `torch.func` by the function."""
+    if within_transform():
+        return _Transformed.apply(a, b, x0, reverse)  # pyright: ignore[reportReturnType]
+    return _recurrence(a, b, x0, reverse)
 
 
 @_recurrence.register_vmap

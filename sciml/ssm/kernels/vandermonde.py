@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from sciml.ssm.pairs import real_dtype
+
 
 def exponential_sum(
     c: Complex[Tensor, "*batch state"], z: Complex[Tensor, "*batch state"], length: int
@@ -31,7 +33,7 @@ def exponential_sum(
     Source: Gu, Gupta, Goel & Re (2022), On the parameterization and initialization of diagonal state space models,
     section 3.3, for the kernel; the factorisation is the baby-step giant-step evaluation of powers.
     """
-    dtype = torch.promote_types(c.dtype, z.dtype).to_real()
+    dtype = real_dtype(torch.promote_types(c.dtype, z.dtype))
     size = 2 ** math.ceil(math.log2(max(length, 1)) / 2)
     blocks = -(-length // size)
     near_re, near_im = _powers(z, torch.arange(size, device=z.device))

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
 from sciml.ssm.checks import check_series, check_state
-from sciml.ssm.discretise import AbstractDiscretisation, Discrete
+from sciml.ssm.discretise import AbstractDiscretisation
 from sciml.ssm.executions import Convolution
-from sciml.ssm.intervals import Interval, as_intervals
+from sciml.ssm.intervals import Interval
 from sciml.ssm.layers.companion import companion
+from sciml.ssm.own_dtype import in_own_dtype
 from sciml.ssm.pairs import row_times_state
 from sciml.ssm.ports import Ports
 from sciml.ssm.running import Running
@@ -42,25 +43,36 @@ class ClosedLoop(nn.Module):
         x_k = A x_{k-1} + B u_k,    and ahead    x_j = (A + B K) x_{j-1},    y_j = C x_j,    u_j = K x_{j-1}
 
     so that h entries ahead cost h steps of one matrix, and no model is run again. Where intervals are those of a flow,
-    each step has its own A and B, and the feedback is held over it.
+    each step has its own A and B, and the feedback is held over it. K starts at 0: the loop is A itself then, which
+    does not grow, so that forecasts of any length can be trained; with a random K it grows.
 
     Args:
         channels: systems, each with one input and one output.
-        state: order of each.
+        state: order of each; 64 for a map and 8 for a flow by default, which takes 12 at most.
         discretisation: `Discrete()` by default, for entries at equal distances and whole multiples of them; `ZOH()` for
             any intervals, with the companion matrix of a flow.
 
     Source: Zhang et al. (2023), arXiv 2303.09489, section 4.2, eq. (6)-(8), where y_j = C x_{j-1}: its C is C (A + B K)
     here, so that predictions depend on the interval ahead. Its published code mixes normalised and other vectors
     between A + B K, its start and its outputs, and takes B for K where no norm is asked for; here A, B, C and K are the
-    same everywhere.
+    same everywhere, and K starts at 0, not at random.
     """
 
-    def __init__(self, channels: int, state: int = 64, *, discretisation: AbstractDiscretisation | None = None) -> None:
+    def __init__(
+        self, channels: int, state: int | None = None, *, discretisation: AbstractDiscretisation | None = None
+    ) -> None:
         super().__init__()
-        self.channels, self.state = channels, state
-        self.system: StateSpace = companion(channels, state, outputs=2, discretisation=discretisation or Discrete())
+        self.system: StateSpace = companion(channels, state, outputs=2, discretisation=discretisation)
+        self.channels, self.state = channels, self.system.matrix.state
+        with torch.no_grad():
+            self.system.c[:, 1] = 0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of series and intervals."""
+        return self.system.dtype
+
+    @in_own_dtype
     def prefill(
         self, u: Float[Tensor, "batch time channel"], dt: Interval = None, state: Tensor | None = None
     ) -> tuple[Ahead, Tensor]:
@@ -72,7 +84,7 @@ class ClosedLoop(nn.Module):
             state: where to start.
         """
         check_series(u, self.channels, self.system.dtype)
-        running = self.system.running(as_intervals(dt, u))
+        running = self.system.running(dt, u)
         _, rows, index = self._ahead(running)
         inputs, start = u.unsqueeze(-1), self.system.initial_state(len(u)) if state is None else state
         check_state(start, (len(u), self.channels, self.state), u.dtype)
@@ -84,6 +96,7 @@ class ClosedLoop(nn.Module):
         ahead = row_times_state(rows[index[:, 1:]], x[:, :-1].unsqueeze(-2))
         return Ahead(*ahead.unbind(-1)), x[:, -1]
 
+    @in_own_dtype
     def forecast(self, state: Tensor, entries: int, dt: Interval = None) -> Ahead:
         """Predictions of the coming entries from the state behind the last one.
 
@@ -96,7 +109,7 @@ class ClosedLoop(nn.Module):
             ValueError: if `entries` is not a whole number of at least 1.
         """
         check_whole("entries", entries, 1)
-        running = self.system.running(as_intervals(dt, state.new_empty(len(state), entries)))
+        running = self.system.running(dt, state.new_empty(len(state), entries))
         closed, rows, index = self._ahead(running)
         if not running.changing:
             ahead = moments(rows[0], closed[0], state.unsqueeze(-1), entries)  # (batch, systems, 2, 1, entries)

@@ -6,7 +6,7 @@ from sciml.core.checks import check_whole
 from sciml.ssm.constraints import Exponential, Free
 from sciml.ssm.discretise import ZOH
 from sciml.ssm.frequencies import s4d_legs
-from sciml.ssm.layers.starts import as_default, complex_normal, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, complex_normal, log_uniform
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.normalise import SoftmaxOver
 from sciml.ssm.system import StateSpace
@@ -32,6 +32,7 @@ def dss(
     Source: Gupta, Gu & Berant (2022), arXiv 2203.14343, proposition 1 and section 3.2. `softmax` there is the length of
     each series; `SoftmaxOver` says why it is fixed here.
     """
+    check_sizes(channels=channels)
     if softmax is not None:
         check_whole("softmax", softmax, 1)
     a = as_default(s4d_legs(state)).expand(channels, -1)

@@ -6,7 +6,7 @@ import torch
 
 from sciml.core.checks import check_positive
 from sciml.ssm.discretise import ZOH
-from sciml.ssm.layers.starts import complex_normal
+from sciml.ssm.layers.starts import check_sizes, complex_normal
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.normalise import UnitVariance
 from sciml.ssm.system import StateSpace
@@ -29,11 +29,12 @@ def lru(
         phase: largest angle of lambda at the start, [rad]. Small ones suit long series.
 
     Raises:
-        ValueError: unless 0 < smallest < largest < 1 and the phase is positive.
+        ValueError: unless sizes are whole numbers of at least 1, 0 < smallest < largest < 1, and the phase is positive.
 
     Source: Orvieto et al. (2023), arXiv 2303.06349, eq. (3)-(7) and appendix A. theta is learned as it is, not as its
     logarithm.
     """
+    check_sizes(channels=channels, state=state)
     if not 0 < smallest < largest < 1:
         raise ValueError(
             f"moduli must rise within (0, 1), got `smallest`={smallest:g} and `largest`={largest:g}. "

@@ -2,11 +2,10 @@
 
 import torch
 
-from sciml.core.checks import check_whole
 from sciml.ssm.discretise import AbstractDiscretisation, Bilinear
 from sciml.ssm.hippo.base import AbstractOperator
 from sciml.ssm.hippo.legs import LegS
-from sciml.ssm.layers.starts import as_default, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, log_uniform
 from sciml.ssm.matrices import Dense
 from sciml.ssm.system import StateSpace
 
@@ -34,12 +33,12 @@ def lssl(
         shortest, longest: range of the learned steps, [1].
 
     Raises:
-        ValueError: if state is not a whole number of at least 1, or the range of steps is empty.
+        ValueError: if a size is not a whole number of at least 1, or the range of steps is empty.
 
     Source: Gu et al. (2021), arXiv 2110.13985, section 3 and 4. There A is fixed or kept in a structured class of
     quasiseparable matrices; here it is fixed or learned whole: `layer.matrix.a.requires_grad_(False)` fixes it.
     """
-    check_whole("state", state, 1)
+    check_sizes(channels=channels, state=state, outputs=outputs)
     a, b = (as_default(value) for value in (operator or LegS()).transition(state))
     return StateSpace(
         Dense(a[None]),

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from sciml.core.checks import check_whole
 from sciml.ssm.checks import check_entry, check_series, check_state
 from sciml.ssm.executions import AbstractExecution
-from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.intervals import Interval, of_one_entry, per_entry
 from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.layers.entries import earlier_entries
+from sciml.ssm.own_dtype import in_own_dtype
 
 
 class AbstractFilter(abc.ABC):
@@ -108,6 +109,17 @@ class Preprocess(AbstractLayer):
         """Filtered series, as `AbstractLayer.forward`; there is but one way to run it."""
         return self.prefill(u, dt, state, execution)[0]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of series and intervals."""
+        return self.taps.dtype
+
+    @property
+    def outgoing(self) -> int:
+        """Channels times filters."""
+        return self.outputs
+
+    @in_own_dtype
     def prefill(
         self,
         u: Float[Tensor, "batch time channel"],
@@ -120,12 +132,13 @@ class Preprocess(AbstractLayer):
         check_series(u, self.channels, self.taps.dtype)
         window = self.initial_state(len(u)) if state is None else state
         check_state(window, (len(u), len(self.taps) - 1, self.channels), self.taps.dtype)
-        earlier, window = earlier_entries(u, window, as_intervals(dt, u))
+        earlier, window = earlier_entries(u, window, per_entry(dt, u))
         y = self.taps[0] * u.unsqueeze(-1)
         for weights, entry in zip(self.taps[1:], earlier, strict=True):
             y = y + weights * entry.unsqueeze(-1)
         return y.flatten(2), window
 
+    @in_own_dtype
     def step(
         self, u: Float[Tensor, "batch channel"], state: Tensor, dt: Interval = None
     ) -> tuple[Float[Tensor, "batch output"], Tensor]:

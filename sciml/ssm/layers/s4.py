@@ -4,9 +4,9 @@ import torch
 
 from sciml.ssm.constraints import AbstractConstraint
 from sciml.ssm.discretise import AbstractRational, Bilinear
-from sciml.ssm.hippo.base import AbstractNormalOperator
+from sciml.ssm.hippo.base import AbstractOperator
 from sciml.ssm.hippo.legs import LegS
-from sciml.ssm.layers.starts import as_default, complex_normal, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, complex_normal, log_uniform
 from sciml.ssm.matrices import DiagonalPlusLowRank
 from sciml.ssm.nplr import dplr
 from sciml.ssm.system import StateSpace
@@ -19,7 +19,7 @@ def s4(
     channels: int,
     state: int = 64,
     *,
-    operator: AbstractNormalOperator | None = None,
+    operator: AbstractOperator | None = None,
     discretisation: AbstractRational | None = None,
     constraint: AbstractConstraint | None = None,
     shortest: float = 1e-3,
@@ -42,12 +42,14 @@ def s4(
         outputs: of each system.
 
     Raises:
-        ValueError: if state is odd, or the range of steps is empty.
+        ValueError: if a size is not a whole number of at least 1, state is odd, or the range of steps is empty.
+        TypeError: if the matrix of the operator is not normal plus low rank.
 
     Source: Gu, Goel & Re (2022), arXiv 2111.00396, algorithm 1; P P* in place of P Q* after Goel et al. (2022), arXiv
     2202.09729, section 4.2, so that no gradient step makes it unstable. The published code learns as C what is here
     C (1 - Abar^L) and doubles it with the length; here C is itself and no length is stored.
     """
+    check_sizes(channels=channels, outputs=outputs)
     start = dplr(operator or LegS(), state)
     eigenvalues = torch.complex(start.eigenvalues.real.clamp(max=-LEAST_DECAY), start.eigenvalues.imag)
     a, p, b = (as_default(value) for value in (eigenvalues, start.p.mT, start.b))

@@ -8,7 +8,7 @@ from torch import Tensor
 from sciml.ssm.constraints import AbstractConstraint
 from sciml.ssm.discretise import ZOH, AbstractDiscretisation
 from sciml.ssm.frequencies import s4d_legs
-from sciml.ssm.layers.starts import as_default, complex_normal, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, complex_normal, log_uniform
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.system import StateSpace
 
@@ -38,11 +38,13 @@ def s4d(
         outputs: of each system.
 
     Raises:
-        ValueError: if state is odd for a complex spectrum, or the range of steps is empty.
+        ValueError: if a size is not a whole number of at least 1, state is odd for a complex spectrum, or the range of
+            steps is empty.
 
     Source: Gu, Gupta, Goel & Re (2022), arXiv 2206.11893, sections 3 and 4. Only the product of B and C acts, so that B
     stays 1; the published code learns both.
     """
+    check_sizes(channels=channels, outputs=outputs)
     a = as_default(spectrum(state)).expand(channels, -1)
     b = torch.ones(channels, a.shape[1], 1, dtype=a.dtype)
     c = complex_normal(channels, outputs, a.shape[1]) if a.is_complex() else torch.randn(channels, outputs, a.shape[1])
@@ -52,6 +54,6 @@ def s4d(
         c,
         discretisation or ZOH(),
         step=log_uniform(channels, 1, low=shortest, high=longest),
-        skip=torch.randn(channels) if outputs == 1 else None,
+        skip=torch.randn(channels * outputs),
         learn_b=False,
     )

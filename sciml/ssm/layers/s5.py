@@ -7,7 +7,7 @@ import torch
 from sciml.ssm.constraints import AbstractConstraint
 from sciml.ssm.discretise import ZOH, AbstractDiscretisation
 from sciml.ssm.hippo.legs import LegS
-from sciml.ssm.layers.starts import as_default, log_uniform
+from sciml.ssm.layers.starts import as_default, check_sizes, log_uniform
 from sciml.ssm.matrices import Diagonal
 from sciml.ssm.nplr import dplr
 from sciml.ssm.system import StateSpace
@@ -38,13 +38,17 @@ def s5(
         shortest, longest: range of the learned steps, [1].
 
     Raises:
-        ValueError: unless the state is that many blocks of even size.
+        ValueError: if a size is not a whole number of at least 1, or the state is not that many blocks of even size.
 
     Source: Smith, Warrington & Linderman (2022), arXiv 2208.04933, sections 3 and 4, appendix B.1. Intervals are
     those of its variable-interval experiment, section 6.3, on every call.
     """
-    if blocks < 1 or state % blocks:
-        raise ValueError(f"`state` must be a multiple of `blocks`, got {state} and {blocks}. Take equal blocks.")
+    check_sizes(channels=channels, state=state, blocks=blocks)
+    if state % (2 * blocks):
+        raise ValueError(
+            f"`state` must be a multiple of twice `blocks`, for each block has pairs, got {state} and {blocks}. Take a "
+            f"state of {2 * blocks * -(-state // (2 * blocks))}, or other blocks."
+        )
     size = state // blocks
     start = dplr(LegS(), size)
     a, vectors = as_default(start.eigenvalues), as_default(start.vectors)  # (pairs,), (size, pairs)

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from sciml.core.checks import check_whole
 from sciml.ssm.cells import Cell
-from sciml.ssm.checks import check_entry, check_series, check_state
+from sciml.ssm.checks import check_entry, check_kind, check_series, check_state
 from sciml.ssm.discretise import AbstractDiscretisation, SimplifiedZOH
 from sciml.ssm.executions import AbstractExecution, Recurrent, Scan
 from sciml.ssm.frequencies import s4d_real
-from sciml.ssm.intervals import Interval, as_intervals, of_one_entry
+from sciml.ssm.intervals import Interval, of_one_entry, per_entry
 from sciml.ssm.layer import AbstractLayer
 from sciml.ssm.layers.starts import as_default, log_uniform
 from sciml.ssm.layers.token_convolution import TokenConvolution
 from sciml.ssm.matrices import Diagonal
+from sciml.ssm.own_dtype import in_own_dtype
 from sciml.ssm.ports import Ports
 from sciml.ssm.running import Running
 from sciml.ssm.steps import Steps
@@ -43,7 +44,7 @@ class Selective(AbstractLayer):
         x_k = exp(step a) x_{k-1} + step B v,    y = C x + D v,    out = W_out (y silu(g))
 
     with intervals d that multiply the chosen step, and a token convolution that does not see entries of interval 0, so
-    that padding is exactly neutral. With intervals of 1 it is the published layer.
+    that padding is neutral. With intervals of 1 it is the published layer.
 
     Args:
         channels: inputs and outputs.
@@ -118,6 +119,17 @@ class Selective(AbstractLayer):
         """
         return self.prefill(u, dt, state, execution)[0]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of series and intervals."""
+        return self.skip.dtype
+
+    @property
+    def outgoing(self) -> int:
+        """As many channels as enter."""
+        return self.channels
+
+    @in_own_dtype
     def prefill(
         self,
         u: Float[Tensor, "batch time channel"],
@@ -131,9 +143,10 @@ class Selective(AbstractLayer):
         if state is None:
             state = self.initial_state(len(u))
         else:
+            check_kind(state, SelectiveState)
             check_state(state.window, (len(u), self.convolution.width - 1, self.inner), dtype)
             check_state(state.memory, (len(u), self.inner, self.matrix.state), self._memory_dtype)
-        interval = as_intervals(dt, u)
+        interval = per_entry(dt, u)
         v, gate = self.enter(u).chunk(2, dim=-1)
         v, window = self.convolution(v, state.window, interval)
         v = nn.functional.silu(v)
@@ -141,6 +154,7 @@ class Selective(AbstractLayer):
         y = torch.addcmul(y, self.skip, v)
         return self.leave(y * nn.functional.silu(gate)), SelectiveState(window, memory)
 
+    @in_own_dtype
     def step(
         self, u: Float[Tensor, "batch channel"], state: SelectiveState, dt: Interval = None
     ) -> tuple[Float[Tensor, "batch channel"], SelectiveState]:

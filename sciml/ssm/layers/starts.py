@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sciml.core.checks import check_positive
+from sciml.core.checks import check_positive, check_whole
 
 
 def complex_normal(*shape: int, variance: float = 1.0) -> Tensor:
@@ -30,3 +30,9 @@ def as_default(value: Tensor) -> Tensor:
     """In the default dtype, or its complex one."""
     default = torch.get_default_dtype()
     return value.to(torch.promote_types(default, torch.complex64) if value.is_complex() else default)
+
+
+def check_sizes(**sizes: float) -> None:
+    """Raise unless each is a whole number of at least 1."""
+    for name, value in sizes.items():
+        check_whole(name, value, 1)

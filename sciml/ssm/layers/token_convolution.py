@@ -12,7 +12,7 @@ from sciml.ssm.layers.entries import earlier_entries
 class TokenConvolution(nn.Module):
     """y_k = bias + sum_j w_j u_(j-th entry before k), per channel, where entries with interval 0 are not counted.
 
-    Padding, in the middle too, is exactly neutral; sums run in the same order with it and without.
+    Padding, in the middle too, is neutral; sums run in the same order with it and without.
 
     Args:
         channels: of the series.

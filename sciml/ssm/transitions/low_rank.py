@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sciml.ssm.discretise import AbstractRational
 from sciml.ssm.kernels import cauchy
-from sciml.ssm.pairs import row_times_state, wide
+from sciml.ssm.pairs import as_real_matrix, real_dtype, row_times_state, wide
 from sciml.ssm.ports import Ports
 from sciml.ssm.steps import Steps
 from sciml.ssm.transitions.base import AbstractTransition
@@ -68,7 +68,7 @@ class LowRankTransition(AbstractTransition):
         solved = torch.linalg.inv(eye + rule.alpha * step.unsqueeze(-1) * coupling)
         left = step.unsqueeze(-1) * (solved.mT.to(ahead.dtype) @ ahead)
         p, factor, left, right, gain = (v.to(dtype) for v in (p, rule.factor(z), left, right, divided * step))
-        return cls(narrow, p, factor, left, right, gain, step.to(dtype.to_real()), rule.alpha, steps.fixed)
+        return cls(narrow, p, factor, left, right, gain, step.to(real_dtype(dtype)), rule.alpha, steps.fixed)
 
     def force(self, b: Tensor, u: Tensor) -> Tensor:
         """Bbar u; the solve acts on B where it is constant, and else on B u."""
@@ -118,13 +118,7 @@ class LowRankTransition(AbstractTransition):
     def _real(self, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Abar, columns and rows as they act on (Re x, Im x)."""
         factor, left, right = self.factor[0, 0], self.left[0, 0], self.right[0, 0]
-        diagonal = torch.cat(
-            [
-                torch.cat([torch.diag_embed(factor.real), -torch.diag_embed(factor.imag)], dim=-1),
-                torch.cat([torch.diag_embed(factor.imag), torch.diag_embed(factor.real)], dim=-1),
-            ],
-            dim=-2,
-        )
+        diagonal = as_real_matrix(torch.diag_embed(factor))
         a = diagonal - torch.cat([left.real, left.imag], dim=-1).mT @ _real_rows(right)
         return a, torch.cat([columns.real, columns.imag], dim=-2), _real_rows(rows)
 

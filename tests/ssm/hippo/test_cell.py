@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sciml.ssm.discretise import ZOH, Bilinear
-from sciml.ssm.hippo import FouT, HiPPOCell, LagT, LegS, LegT
+from sciml.ssm.hippo import FouT, HiPPOCell, HiPPOState, LagT, LegS, LegT
 from sciml.ssm.hippo.online import project, project_scaled
 
 OPERATORS = [LegS(), LegT(20.0), LagT(), FouT(20.0)]
@@ -68,7 +68,22 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="`states` must be a whole number of at least 1"):
         HiPPOCell(1, 4, 0)
     cell = HiPPOCell(1, 4, 4)
-    with pytest.raises(ValueError, match="finite and at least 0"):
+    with pytest.raises(ValueError, match="at least 0 and at most 1e15"):
         cell(torch.zeros(1, 2, 1), torch.tensor([[1.0, -1.0]]))
     with pytest.raises(TypeError, match="`u` must have the dtype of the layer's parameters"):
         cell(torch.zeros(1, 2, 1, dtype=torch.float32))
+    u, other = torch.zeros(2, 3, 1), cell.initial_state(3)
+    with pytest.raises(ValueError, match=r"`state` must have shape \(2, 4\)"):
+        cell(u, state=other)
+    mixed = HiPPOState(torch.zeros(2, 4), torch.zeros(2, 1, 4), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"`state` must have shape \(2\)"):
+        cell(u, state=mixed)
+    with pytest.raises(ValueError, match="`dt` must be at least 0 and at most 1e15, got -1"):
+        cell(u, -1.0)
+
+
+def test_one_number_is_the_interval_of_all() -> None:
+    for operator in OPERATORS:
+        cell, u = HiPPOCell(1, 4, 4, operator=operator), torch.randn(2, 5, 1)
+        torch.testing.assert_close(cell(u, 0.5)[0], cell(u, torch.full((2, 5), 0.5))[0])
+        torch.testing.assert_close(cell(u)[0], cell(u, torch.ones(2, 5))[0])

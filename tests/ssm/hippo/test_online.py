@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sciml.ssm.discretise import ZOH, AbstractDiscretisation, Bilinear, GeneralizedBilinear
+from sciml.ssm.discretise import ZOH, AbstractDiscretisation, Bilinear, Discrete, GeneralizedBilinear
 from sciml.ssm.hippo import LMU, AbstractOperator, Chebyshev, FouT, LagT, LegS, LegT
 from sciml.ssm.hippo.online import coefficients, project, project_scaled, reconstruct, scaled_ages
 from sciml.ssm.hippo.polynomials import gauss_legendre
@@ -194,3 +194,14 @@ def test_times_are_checked() -> None:
         ValueError, match="must not begin before `origin`, got ts.0. = 0 and origin = 0.5. Give the time"
     ):
         project_scaled(4, f, torch.tensor([0.0, 1, 2]), ZOH(), origin=0.5)
+    f, ts = torch.zeros(2, 3), torch.arange(4.0)
+    with pytest.raises(ValueError, match=r"`f` must have shape \(any, any\), that is batch and time; one function is"):
+        project(LegT(), 4, f[0], ts, ZOH())
+    for wrong in (torch.zeros(4), torch.zeros(2, 5), torch.zeros(3, 4)):
+        with pytest.raises(ValueError, match=r"`start` must have shape \(2, 4\)"):
+            project(LegT(), 4, f, ts, ZOH(), start=wrong)
+        with pytest.raises(ValueError, match=r"`start` must have shape \(2, 4\)"):
+            project_scaled(4, f, ts, ZOH(), start=wrong)
+    for call in (lambda: project(LegT(), 4, f, ts, Discrete()), lambda: project_scaled(4, f, ts, Discrete())):
+        with pytest.raises(ValueError, match="`rule` must step a flow, got Discrete.*Take ZOH"):
+            call()

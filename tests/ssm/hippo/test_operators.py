@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from torch import Tensor
@@ -174,3 +175,14 @@ def test_fout_of_an_odd_size_is_refused() -> None:
 def test_windows_must_be_positive(make) -> None:
     with pytest.raises(ValueError, match="`window` must be positive and finite, got 0"):
         make(0)
+
+
+@pytest.mark.parametrize(("states", "dtype", "bound"), [(64, torch.float32, 3e-5), (800, torch.float64, 1e-11)])
+def test_laguerre_functions_at_ages_whose_weight_underflows(states, dtype, bound) -> None:
+    """exp(-s/2) is 0 in float32 from s = 207 on, and in float64 from 1491 on; the functions are not."""
+    ages = torch.tensor([0.0, 150.0, 230.0, 250.0]) if states == 64 else torch.tensor([0.0, 1000.0, 1600.0, 3000.0])
+    with mpmath.workdps(60):
+        exact = [float(mpmath.laguerre(states - 1, 0, s) * mpmath.exp(-mpmath.mpf(s) / 2)) for s in ages.tolist()]
+    found = LagT().kernels(states, ages.to(dtype))[-1]
+    assert (found.double() - torch.tensor(exact)).abs().max() < bound
+    assert min(abs(value) for value in exact) > 1e-3

@@ -49,6 +49,26 @@ def test_roots_on_the_unit_circle_are_no_poles() -> None:
         torch.testing.assert_close(companion.kernel(a, b, c, 48), expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("length", [2**16, pytest.param(2**20, marks=pytest.mark.slow)])
+def test_float32_keeps_a_season_over_long_series(length: int) -> None:
+    """A shift round 16 entries, whose kernel is C again and again."""
+    a, b, c = torch.zeros(16), torch.zeros(16), torch.randn(16)
+    a[0] = b[0] = 1
+    a, b, c = a.float(), b.float(), c.float()
+    k = companion.kernel(a, b, c, length)
+    assert k.dtype == torch.float32
+    assert (k - c.repeat(length // 16)).abs().max() < 3e-7 * c.abs().max()
+
+
+@pytest.mark.parametrize("state", [1, 2, 3, 25])
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 1001])
+def test_rows_times_powers_are_those_of_the_matrix(state: int, length: int) -> None:
+    a, c = torch.randn(2, state)
+    a = a / a.abs().sum()
+    want = c @ torch.linalg.matrix_power(dense(a), length)
+    torch.testing.assert_close(companion.row_times_power(c, a, length), want, rtol=1e-12, atol=1e-13)
+
+
 def test_gradients_and_banks() -> None:
     a, b, c = (v.requires_grad_() for v in torch.randn(3, 2, 4) / 4)
     assert torch.autograd.gradcheck(lambda a, b, c: companion.kernel(a, b, c, 7), (a, b, c))
