@@ -78,7 +78,7 @@ class LatentSDE(nn.Module):
     """A latent SDE made of its parts. z has one axis; g is diagonal, entry i a function of entry i of z.
 
     All series are solved on one grid; each is compared with the path at times of its own, between points of the grid
-    with the chord, as `solve` keeps states. Put points where observations are if that matters: a chord lacks part of
+    with the chord. Put points where observations are if that matters: a chord lacks part of
     the noise, up to g² dt / 4 in variance.
 
     Args:
