@@ -50,8 +50,8 @@ class Orders(NamedTuple):
 class AbstractStochastic(AbstractMethod):
     """A method for stochastic differential equations. `order` is its order where g = 0.
 
-    States between steps are linear in time, which lacks noise, and is of strong order 1/2 whatever the method: steps end
-    at the times that are kept, and only `dense=True` gives states between.
+    States between steps are linear in time, which lacks noise, and is of strong order 1/2 whatever the method: steps
+    end at the times that are kept, and only `dense=True` gives states between.
     """
 
     senses: ClassVar[tuple[type[AbstractSense], ...]]
