@@ -151,7 +151,7 @@ class Stepping:
 
     def following(self, walk: Walk) -> Walk:
         """The walk with what is known of the noise where it is. Behind a jump time goes on, and nothing is kept."""
-        path = followed(self.term) if self.marks is None else None
+        path = followed(self.term) if self.marks is None or not self.marks.has_jumps else None
         if path is None or isinstance(walk.noise, Point):
             return walk
         return walk._replace(noise=path.at("t0", self.clock.time(walk.tau, walk.y)))
@@ -247,7 +247,7 @@ class Stepping:
         """The same for some of the samples only; for tolerances that are not of each sample's own."""
         marks = self.marks
         if marks is not None and len(marks.stop) > 1:
-            marks = Marks(marks.stop[rows], marks.resume[rows], marks.jump[rows])
+            marks = Marks(marks.stop[rows], marks.resume[rows], marks.jump[rows], marks.has_jumps)
         return replace(self, clock=self.clock.subset(rows), end=self.end[rows], marks=marks)
 
     def _norm(self, scaled: Flat) -> Tensor:

@@ -10,12 +10,23 @@ from torch import Tensor
 
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder
 from sciml.integrate.flat import Flat, leaves_of
+from sciml.integrate.ito_limit import loses_limit, remedy_of_limit
+from sciml.integrate.methods.along_chords import AlongChords
 from sciml.integrate.methods.base import AbstractMethod
+from sciml.integrate.methods.langevin import AbstractLangevin
+from sciml.integrate.methods.stochastic import AbstractStochastic
+from sciml.integrate.terms import SDE, AbstractTerm
 from sciml.integrate.transforms import is_differentiated
 
 
-def chosen_control(method: Any, control: AbstractControl | None) -> AbstractControl:
-    name = type(method).__name__
+def chosen_control(method: Any, control: AbstractControl | None, term: AbstractTerm) -> AbstractControl:
+    """The control, by default that of the method.
+
+    Raises:
+        TypeError, ValueError: if the method cannot follow it.
+    """
+    chords = isinstance(method, AlongChords)
+    name = f"{type(method.method).__name__} along chords of noise" if chords else type(method).__name__
     if control is None:
         if method.has_error:
             return PID()
@@ -27,10 +38,22 @@ def chosen_control(method: Any, control: AbstractControl | None) -> AbstractCont
     if not isinstance(control, known):
         raise TypeError(
             f"`control` must be {' or '.join(kind.__name__ for kind in known)} for {name}, "
-            f"got {type(control).__name__}."
-            + ("" if method.has_error else " Wrap it as StepDoubling(method) for an error estimate.")
+            f"got {type(control).__name__}." + ("" if method.has_error else f" {_how_to_adapt(method, term)}")
         )
     return control
+
+
+def _how_to_adapt(method: Any, term: AbstractTerm) -> str:
+    """How to have steps chosen by errors where the method has no estimate."""
+    if not isinstance(method, AbstractMethod):
+        return "Give the steps as Fixed(n=...)."
+    if isinstance(method, AlongChords):
+        return f"Wrap it as StepDoubling({method.method!r}) for an error estimate, or take ShARK()."
+    if isinstance(method, AbstractLangevin) or getattr(method, "linear", False):
+        return "Give its steps as Fixed(n=...): there is no error estimate for it."
+    if isinstance(term, SDE) and isinstance(method, AbstractStochastic) and loses_limit(method, term):
+        return f"It cannot take adaptive steps: {remedy_of_limit(term)}"
+    return f"Wrap it as StepDoubling({method!r}) for an error estimate."
 
 
 def kind_of(value: Any) -> str:

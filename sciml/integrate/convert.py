@@ -11,15 +11,16 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sciml.integrate.directional import along
-from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito, Stratonovich
+from sciml.integrate.entrywise import mixes_entries
+from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito, SharedNoise, Stratonovich
 from sciml.integrate.terms import SDE, Field, SemiLinear
 
 
 def to_ito(term: SDE) -> SDE:
     """The same process in the sense of Ito; a term of that sense is returned as it is.
 
-    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix. For
-    `DiagonalNoise` entry i of g must depend on entry i of y only, which the drift checks once.
+    The derivative of g is taken by forward differentiation, one for every Brownian motion of a matrix or of
+    `SharedNoise`. For `DiagonalNoise` entry i of g must depend on entry i of y only, which the drift checks once.
 
     Raises:
         ValueError: for a path with a covariance of its own; when the drift is evaluated, if a diagonal g mixes entries.
@@ -74,6 +75,8 @@ class ConvertedDrift:
             count = _first(g).shape[-1]
             changes = [self._change(t, y, g, k) for k in range(count)]
             change = tree_map(lambda *leaves: torch.stack(leaves).sum(0), *changes)
+        elif isinstance(self.structure, SharedNoise):
+            change = self._shared(t, y, g, self.structure.motion)
         else:
             change = self._along(t, y, g)
             if isinstance(self.structure, DiagonalNoise) and not self.checked:
@@ -84,30 +87,25 @@ class ConvertedDrift:
         made = self._along(t, y, tree_map(lambda leaf: leaf[..., k], g))
         return tree_map(lambda leaf: leaf[..., k], made)
 
+    def _shared(self, t: Tensor, y: Tensor, g: Tensor, motion: Tensor) -> Tensor:
+        """Motion by motion: the entries that one moves change along themselves only as far as it goes."""
+        change = torch.zeros_like(g)
+        for k in motion.unique().tolist():
+            own = motion == k
+            change = torch.where(own, self._along(t, y, torch.where(own, g, 0.0)), change)
+        return change
+
     def _along(self, t: Tensor, y: Any, direction: Any) -> Any:
         return along(lambda at: self.g(t, at), y, direction)
 
-    @torch.no_grad()
     def _check(self, t: Tensor, y: Any) -> None:
-        """Along any direction the derivative is that along ones times it, entry by entry, only where no entries mix."""
+        """Once, where g is evaluated first."""
         self.checked = True
-        probe = tree_map(_waves, y)
-        slope, found = self._along(t, y, tree_map(torch.ones_like, y)), self._along(t, y, probe)
-        pairs: list[tuple[Tensor, Tensor]] = []
-        tree_map(lambda a, b, c: pairs.append((a * b, c)), slope, probe, found)
-        for expected, made in pairs:
-            close = torch.finfo(made.dtype).eps ** 0.5
-            if not torch.allclose(expected, made, rtol=close, atol=close * float(made.abs().max() + 1e-30)):
-                raise ValueError(
-                    "a DiagonalNoise diffusion can only be converted if entry i of g depends on entry i of y alone, "
-                    "but this one mixes entries. Give it as GeneralNoise(), with torch.diag_embed(g)."
-                )
-
-
-def _waves(leaf: Tensor) -> Tensor:
-    """Entries of which no two are equal within a sample."""
-    entries = torch.arange(leaf[0].numel(), dtype=leaf.dtype, device=leaf.device)
-    return torch.cos(1.0 + entries).reshape(leaf.shape[1:]).expand_as(leaf).contiguous()
+        if mixes_entries(lambda at: self.g(t, at), y):
+            raise ValueError(
+                "a DiagonalNoise diffusion can only be converted if entry i of g depends on entry i of y alone, but "
+                "this one mixes entries. Give it as GeneralNoise(), with torch.diag_embed(g)."
+            )
 
 
 def _first(values: Any) -> Tensor:

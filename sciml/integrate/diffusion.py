@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
+from sciml.integrate.control import Times
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito
 from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
-from sciml.integrate.transforms import is_transforming, unrecorded
+from sciml.integrate.transforms import is_differentiated, is_transforming, unrecorded
+from sciml.paths import slack_of
 
 
 @final
@@ -98,6 +100,9 @@ class FlatDiffusion:
         else:
             shape = f"the shape of the state, {wanted}"
             remedy = "Drop the further axis, or choose GeneralNoise() or AdditiveNoise() for a matrix."
+        if part.ndim and part.dtype == leaf.dtype and part.shape == wanted[1:]:
+            expanded = "expand(len(y), " + "-1, " * (part.ndim - 1) + "-1)" if self.noise.is_matrix else "expand_as(y)"
+            remedy = f"Its batch axis is missing: return g.{expanded}."
         if part.dtype != leaf.dtype:
             remedy = "Bring parameters and state to one dtype."
         raise ValueError(
@@ -161,13 +166,14 @@ def check_covers(term: SDE | Langevin, t0: float | Tensor, t1: float | Tensor) -
     """Raise unless the path covers the interval, and Ito terms run forwards.
 
     Raises:
-        ValueError: if not.
+        ValueError: if not, or if a time is differentiated.
     """
+    if any(isinstance(t, Tensor) and is_differentiated(t) for t in (t0, t1)):
+        raise times_have_no_gradient("`t0` or `t1`")
     ends = [torch.as_tensor(t).detach().double() for t in (t0, t1)]
     low = float(torch.minimum(*torch.broadcast_tensors(*ends)).min())
     high = float(torch.maximum(*torch.broadcast_tensors(*ends)).max())
-    ito = isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, AdditiveNoise)
-    if ito and bool((ends[1] < ends[0]).any()):
+    if limits_differ(term) and bool((ends[1] < ends[0]).any()):
         raise ValueError(
             f"an Ito term runs forwards only, got t0={float(ends[0].max()):g} and t1={float(ends[1].min()):g}. Convert "
             "it with to_stratonovich(term), which can be taken backwards."
@@ -176,9 +182,44 @@ def check_covers(term: SDE | Langevin, t0: float | Tensor, t1: float | Tensor) -
     if knots is None or len(knots) == 0:
         return
     first, last = float(knots[0]), float(knots[-1])
-    slack = 1e-6 * (last - first)
+    slack = slack_of(first, last)
     if low < first - slack or high > last + slack:
         raise ValueError(
-            f"`path` must cover the whole interval from {low:g} to {high:g}, got knots from {first:g} to {last:g}. "
+            f"`path` must cover the whole interval from {low:.12g} to {high:.12g}, got knots from "
+            f"{first:.12g} to {last:.12g}. "
             "Make it over the interval of the solve."
         )
+
+
+def limits_differ(term: SDE | Langevin) -> bool:
+    """Whether the term has another limit where its noise is smooth: Wong and Zakai's, in the sense of Stratonovich."""
+    return isinstance(term, SDE) and isinstance(term.sense, Ito) and not isinstance(term.structure, AdditiveNoise)
+
+
+def times_have_no_gradient(name: str) -> ValueError:
+    """What to raise where a time of an equation with noise is differentiated."""
+    return ValueError(
+        "there are no gradients of the times of an SDE or of Langevin dynamics, for a Brownian path has no slope, but "
+        f"{name} is differentiated, or mapped over. Detach it; means over paths may be differentiated by differences "
+        "between solves."
+    )
+
+
+def check_resolved(term: SDE | Langevin, times: Times) -> None:
+    """Raise if steps of a grid are finer than the path of an Ito term, which is smooth below its resolution.
+
+    Args:
+        term: with a path that may have a resolution.
+        times: the grid.
+
+    Raises:
+        ValueError: if two ends of steps lie in one cell of the path.
+    """
+    resolves = getattr(term.path, "resolves", None)
+    if not limits_differ(term) or resolves is None or resolves(times):
+        return
+    raise ValueError(
+        "steps of an Ito term must not be finer than the path, which is smooth below its resolution: what comes out "
+        f"would tend to the Stratonovich equation, got two steps' ends within {term.path.resolution:.3g} of each "
+        "other. Give the path more `intervals` or `depth`, or make it with BrownianMotion.on_grid(key, shape, ts)."
+    )

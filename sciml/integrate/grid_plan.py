@@ -102,6 +102,39 @@ def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:
     return place.tolist()
 
 
+def check_at_ends(ts: Tensor, times: Times, method: AbstractMethod) -> None:
+    """Raise unless wanted times are ends of the steps of a term with noise, between which states are chords.
+
+    Args:
+        ts: (time,) or (batch, time).
+        times: the grid.
+        method: of noise.
+
+    Raises:
+        ValueError: if one lies between two ends.
+    """
+    grid = torch.as_tensor(times, dtype=torch.float64).to(ts.device)
+    rows = grid.movedim(0, -1)
+    if rows.ndim == 2 and ts.ndim == 2 and len(rows) != len(ts):
+        return  # answered where states are kept
+    rows = rows.expand(*ts.shape[:-1], -1) if rows.ndim < ts.ndim else rows
+    wanted = ts.double().expand(*rows.shape[:-1], -1).contiguous()
+    rising = rows.sort(dim=-1).values.contiguous()
+    right = torch.searchsorted(rising, wanted).clamp(1, rising.shape[-1] - 1)
+    gap = torch.minimum(*((rising.gather(-1, i) - wanted).abs() for i in (right - 1, right)))
+    rounding = 4 * torch.finfo(ts.dtype).eps * wanted.abs() if ts.is_floating_point() else 0.0
+    span = (rising[..., -1:] - rising[..., :1]).abs()
+    between = (gap > 1e-9 * span + rounding) & (wanted > rising[..., :1]) & (wanted < rising[..., -1:])
+    if bool(between.any()):
+        first = tuple(between.nonzero()[0].tolist())
+        raise ValueError(
+            f"between the steps of {type(method).__name__} states are chords, which lack noise: `save.ts` must be ends "
+            f"of steps, but ts[{', '.join(map(str, first))}]={float(wanted[first]):g} is not. Give the grid as "
+            "Fixed(ts=...) with these times, or take PID(), whose steps end there; for the chords keep dense=True and "
+            "call the solution."
+        )
+
+
 def _nearest(grid: Tensor, wanted: Tensor) -> Tensor:
     """Index of the grid point nearest to each wanted time, for a grid that rises or falls."""
     rising, order = torch.sort(grid)

@@ -1,14 +1,14 @@
 """Times that adaptive steps must hit, as the walk meets them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from sciml.integrate.clock import Clock
-from sciml.integrate.control import Clip
+from sciml.integrate.control import PID, Clip
 from sciml.integrate.flat import Flat, first_leaf
 
 
@@ -20,6 +20,7 @@ class Marks:
     stop: Tensor
     resume: Tensor
     jump: Tensor
+    has_jumps: bool
 
     def target(self, place: Tensor, end: Tensor) -> Tensor:
         """The next time to be hit; the end itself, which may be differentiated, where none is left before it."""
@@ -55,9 +56,33 @@ def marks_of(clip: Clip, clock: Clock, tau0: Tensor, tau1: Tensor, y0: Flat) -> 
     resume, jump = resume.gather(1, order), jump.gather(1, order)
     stop, resume = torch.minimum(stop, high), torch.minimum(resume, high)
     stop, resume = torch.cat([stop, high], dim=1), torch.cat([resume, high], dim=1)
-    return Marks(
-        stop, resume, torch.cat([jump & (stop[:, :-1] < high), torch.zeros_like(high, dtype=torch.bool)], dim=1)
-    )
+    jump = torch.cat([jump & (stop[:, :-1] < high), torch.zeros_like(high, dtype=torch.bool)], dim=1)
+    return Marks(stop, resume, jump, clip.jumps is not None)
+
+
+def with_stops(clip: Clip | None, pid: PID, ts: Tensor | None, *, of_each: bool) -> Clip | None:
+    """The control of a term with noise: steps end at the times that are kept too, for chords between states lack noise.
+
+    Args:
+        clip: the control, if it has stops or jumps.
+        pid: its inner one.
+        ts: times that are kept, (time,) or (batch, time).
+        of_each: whether every sample has steps of its own; else all stop for the times of each.
+    """
+    if ts is None:
+        return None if clip is None else replace(clip, inner=pid)
+    own = ts.ndim == 2 and of_each
+    stops = ts.detach().double().reshape(len(ts) if own else 1, -1)
+    if clip is not None and clip.stops is not None:
+        given = clip.stops.to(stops).reshape(-1, clip.stops.shape[-1])
+        rows = max(len(stops), len(given))
+        if len(given) not in (1, rows):
+            return replace(clip, inner=pid)  # refused where marks are made
+        stops = torch.cat([stops.expand(rows, -1), given.expand(rows, -1)], dim=1)
+    count = stops.shape[1]
+    padded = 1 << (count - 1).bit_length()  # few shapes for code that is compiled
+    stops = torch.nn.functional.pad(stops, (0, padded - count), value=math.nan)
+    return Clip(pid, stops, None if clip is None else clip.jumps)
 
 
 def entry_of(table: Tensor, place: Tensor) -> Tensor:

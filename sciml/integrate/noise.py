@@ -67,7 +67,8 @@ class DiagonalNoise(AbstractNoise):
     """Entry i of g acts with a Brownian motion of its own on entry i of the state: g like y.
 
     Where entry i of g depends on entry i of y only, this noise commutes, and methods have the orders they state for it.
-    A diffusion that mixes entries, as a network does, is allowed; methods then have the orders of `GeneralNoise`.
+    A diffusion that mixes entries, as a network does, is allowed; methods then have the orders of `GeneralNoise`, and
+    adaptive steps in the sense of Ito refuse it, for they would tend to another equation.
     """
 
     commutes = True
@@ -140,8 +141,9 @@ class AdditiveNoise(AbstractNoise):
 class SharedNoise(AbstractNoise):
     """Entry i of g acts with Brownian motion `motion[i]`: g like y, with few motions for many entries of one tensor.
 
-    It is the matrix noise with one entry per row that is not 0, without the matrix. Methods have the orders they state
-    for `GeneralNoise`.
+    It is the matrix noise with one entry per row that is not 0, without the matrix. `ExponentialEulerMaruyama` takes
+    it, with the order it states for `GeneralNoise`; for other methods give that matrix, as GeneralNoise():
+    g[..., None] * one_hot(motion).
 
     Args:
         motion: number of the Brownian motion of each entry of a sample's state, whole numbers from 0.
@@ -174,7 +176,11 @@ class SharedNoise(AbstractNoise):
 @final
 @dataclass(frozen=True)
 class CommutativeNoise(AbstractNoise):
-    """m Brownian motions whose vector fields commute: g (batch, *state, m). That they do is taken on trust."""
+    """m Brownian motions whose vector fields commute: g (batch, *state, m).
+
+    That they do is taken on trust. If they do not, methods have the orders of `GeneralNoise`, and adaptive steps in the
+    sense of Ito tend to another equation, whatever the tolerance.
+    """
 
     commutes = True
 

@@ -24,24 +24,33 @@ from sciml.integrate.contract import (
 )
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder, Times
 from sciml.integrate.control.ladder import Rungs
-from sciml.integrate.diffusion import check_covers, flat_langevin, flat_sde
+from sciml.integrate.diffusion import (
+    check_covers,
+    check_resolved,
+    flat_langevin,
+    flat_sde,
+    limits_differ,
+    times_have_no_gradient,
+)
 from sciml.integrate.driven import is_tensors_only, slopes_of
 from sciml.integrate.executors import AbstractExecutor, Eager, default_executor
 from sciml.integrate.field import FlatField
 from sciml.integrate.fixed_grid import FixedLoop
 from sciml.integrate.flat import Flat, beside, first_leaf, flatten, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.function import Function
-from sciml.integrate.grid_plan import GridPlan
+from sciml.integrate.grid_plan import GridPlan, check_at_ends
+from sciml.integrate.ito_limit import check_limit
 from sciml.integrate.ladder_stops import ladder_stops
-from sciml.integrate.marks import marks_of
+from sciml.integrate.marks import marks_of, with_stops
 from sciml.integrate.methods.along_chords import along_chords
 from sciml.integrate.methods.base import AbstractMethod
+from sciml.integrate.methods.step_doubling import StepDoubling
 from sciml.integrate.outputs import AbstractOutput, DenseOutput, Recorder, StepsOutput, TimesOutput
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Solution, Stats, unwrapped
 from sciml.integrate.stops_output import StopsOutput
 from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
-from sciml.integrate.transforms import is_mapped, is_transforming
+from sciml.integrate.transforms import is_differentiated, is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_grid import WholeGrid
 from sciml.integrate.whole_loop import WholeLoop
@@ -89,7 +98,7 @@ class Problem:
     ) -> "Problem":
         """Check what `solve` was given."""
         method = along_chords(method, term)
-        control = chosen_control(method, control)
+        control = chosen_control(method, control, term)
         batch = batch_size("y0", y0)
         if batch == 0:
             raise ValueError("`y0` must hold at least one sample, got a batch of 0. Skip the call for an empty batch.")
@@ -110,8 +119,12 @@ class Problem:
         elif isinstance(method, AbstractMethod):
             pid = control.inner if isinstance(control, Clip) else control
             method = method.tuned(pid.tolerances(flat, structure) if isinstance(pid, PID) else None)
+        if isinstance(term, SDE) and isinstance(method, AbstractMethod) and not isinstance(control, Fixed):
+            check_limit(eager_of(method), term, t0, flat)
         check_whole("max_steps", max_steps, 1)
         saved = save or SaveAt(t1=True)
+        if isinstance(term, SDE | Langevin) and saved.ts is not None and is_differentiated(saved.ts):
+            raise times_have_no_gradient("`save.ts`")
         return Problem(
             term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
         )
@@ -135,7 +148,7 @@ class Problem:
                 "torch.vmap. Put what is mapped over on the batch axis of `y0`, or take an explicit method."
             )
         check_steps(self.control, self.t0, self.t1, self.max_steps)
-        times = self.control.grid(self.t0, self.t1)
+        times = self.grid()
         batch, steps = len(first_leaf(self.y0)), len(times) - 1
         plan = GridPlan.make(self.save, times, self.method, self.structure)
         clock, wanted = self._fixed_clock(times, batch), self.save.ts
@@ -171,6 +184,16 @@ class Problem:
             ts["ts"], ys["ts"] = wanted, self._at_times(at_times.finish(y), wanted)
         stats = Stats(steps=taken, attempts=taken, evaluations=evaluations, last_step=last)
         return Solution(*unwrapped(ts, ys), stats, walked.result, dense)  # type: ignore[arg-type]
+
+    def grid(self) -> Times:
+        """The ends of the steps, checked."""
+        assert isinstance(self.control, Fixed)
+        times = self.control.grid(self.t0, self.t1)
+        if isinstance(self.term, SDE | Langevin):
+            check_resolved(self.term, times)
+            if self.save.ts is not None:
+                check_at_ends(self.save.ts, times, eager_of(self.method))
+        return times
 
     def _time(self, t: float | Tensor) -> Tensor:
         """A time of a grid as a tensor."""
@@ -220,9 +243,10 @@ class Problem:
         batch = len(first_leaf(self.y0))
         self._refuse_vmap()
         clock, tau0, tau1 = self._clock(pid, batch)
-        marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
         if isinstance(self.term, SDE):
-            pid = of_noise(pid)
+            pid = of_noise(pid, self.term, eager_of(self.method))
+            clip = with_stops(clip, pid, self.save.ts, of_each=not clock.joint and clock.groups is None)
+        marks = None if clip is None else marks_of(clip, clock, tau0, tau1, self.y0)
         tolerances = pid.tolerances(self.y0, self.structure)
         view = None if self.structure is None else lambda y: restore(y, self.structure)
         rungs = None if ladder is None or marks is None else Rungs(ladder, float(marks.stop[0, 0] - tau0))
@@ -369,15 +393,21 @@ class Problem:
         return tree_map(lambda *leaves: torch.stack(leaves, dim=1), *columns)
 
 
-def of_noise(pid: PID) -> PID:
+def of_noise(pid: PID, term: SDE, method: AbstractMethod) -> PID:
     """The controller for a term with noise.
+
+    Below the resolution of its path steps of an Ito term would tend to another equation, and fail instead.
 
     An error estimate that is a random number is near 0 now and then, whatever the error. Were the next step ten times
     as long, it would be too long, and accepted now and then by the same chance: few samples would have most of the
     error.
     """
     factor_max = _GROWTH_OF_NOISE if pid.factor_max is None else pid.factor_max
-    return replace(pid, factor_max=factor_max, compact=False)  # a path has all rows, always
+    resolution = getattr(term.path, "resolution", 0.0) if limits_differ(term) else 0.0
+    if isinstance(method, StepDoubling):  # which takes half steps
+        resolution = 2 * resolution
+    dt_min = min(max(pid.dt_min, resolution), 0.5 * pid.dt_max)
+    return replace(pid, factor_max=factor_max, dt_min=dt_min, compact=False)  # a path has all rows, always
 
 
 def _reached(times: Times, step: Tensor) -> Tensor:

@@ -20,10 +20,11 @@ class SaveAt:
         t1: keep the final state, (batch, *state).
         ts: keep these times, (batch, time, *state): (time,), or (batch, time) for times of each sample's own, in the
             direction of time; a time that is given twice is kept twice. Between steps the dense output serves; a
-            method without one keeps grid points only.
+            method without one keeps grid points only. With noise states between steps are chords, which lack noise:
+            adaptive steps end at these times, and a fixed grid must hold them.
         every: keep every n-th accepted step (1: every step), (batch, time, *state), the initial state excluded. Samples
             with steps of their own are padded to the longest with NaN, times too.
-        dense: make the solution callable at any time.
+        dense: make the solution callable at any time; with noise, chords between the steps.
         fn: applied as `fn(t, y)` before keeping; it may change shape, e.g. go back to physical space. `t` comes as a
             field gets it: 0-D, or (batch, 1, ..., 1) with per-sample times.
 

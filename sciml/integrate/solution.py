@@ -54,8 +54,10 @@ _TEXTS = {
         "method of wider stability), or the field itself is not finite there"
     ),
     Result.STEP_TOO_SMALL: (
-        "the step size fell below what the time can resolve, or below dt_min: the solution probably has a singularity, "
-        "the field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
+        "the step size fell below what the time can resolve, below dt_min, or below the resolution of the path of an "
+        "Ito term (give it more intervals or depth, or loosen the tolerance): the solution probably has a singularity, "
+        "the "
+        "field is discontinuous there (name the times in Clip(jumps=...)), or the tolerance is below the rounding "
         "of this precision"
     ),
     Result.MAX_STEPS: "max_steps attempts were made before t1: raise max_steps or loosen the tolerances",

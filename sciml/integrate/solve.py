@@ -50,10 +50,12 @@ def solve(
         term: the right-hand side.
         method: how to step it; or a backend, which solves the problem with another package.
         y0: initial state, (batch, *state), or a tree of such, [state].
-        t0: initial time, [time]: a float, a 0-D tensor (differentiable), or one per sample, (batch,).
+        t0: initial time, [time]: a float, a 0-D tensor (differentiable, but with noise), or one per sample, (batch,).
         t1: final time, [time]; before `t0` to integrate backwards.
-        control: step control. `None` takes `PID(rtol=1e-5, atol=1e-8)` where the method estimates its error.
-        save: what to return; by default the final state.
+        control: step control. `None` takes `PID(rtol=1e-5, atol=1e-8)` where the method estimates its error; for `SDE`
+            terms that is very tight, take PID(rtol=1e-2, atol=1e-3) or so.
+        save: what to return; by default the final state. Adaptive steps of `SDE` terms end at `save.ts`; a fixed grid
+            of theirs must hold these times.
         gradient: how to differentiate; by default `Direct()`.
         event: where samples end, or go on from another state; see `Event`. Several are looked for at once. Every sample
             has a clock of its own then, also on a fixed grid: `t` comes as (batch, 1, ..., 1). The rest of a step

@@ -1,6 +1,7 @@
 """Right-hand sides. A term says what is integrated; the method says how."""
 
 import abc
+import numbers
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, final
@@ -159,15 +160,15 @@ class Langevin(AbstractTerm):
         temperature: T, [x²/time²].
 
     Raises:
-        TypeError: if `force` cannot be called, or `path` has no increments.
+        TypeError: if `force` cannot be called, `path` has no increments, or another is no number.
         ValueError: unless friction is positive and the temperature not negative.
     """
 
     force: Any  # Field
     path: Any
     _: KW_ONLY
-    friction: float
-    temperature: float = 1.0
+    friction: Any  # float: what else is given is answered here, and so below
+    temperature: Any = 1.0
 
     def __post_init__(self) -> None:
         if not callable(self.force) or not hasattr(self.path, "increment"):
@@ -175,6 +176,14 @@ class Langevin(AbstractTerm):
                 f"`force` must be a function and `path` have increments, got a {type(self.force).__name__} and a "
                 f"{type(self.path).__name__}. Write Langevin(lambda t, x: -x, BrownianMotion(...), friction=1.0)."
             )
+        for name in ("friction", "temperature"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+                raise TypeError(
+                    f"`{name}` must be one number, got {got}. Give float({name}); where it differs between "
+                    "coordinates, write the equation as SDE(f, g, path, ...)."
+                )
         if not self.friction > 0 or not self.temperature >= 0:
             raise ValueError(
                 f"`friction` must be positive and `temperature` at least 0, got {self.friction} and "

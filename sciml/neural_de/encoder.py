@@ -64,6 +64,7 @@ class BackwardGRU(nn.Module):
 
     def __init__(self, channels: int, latent: int, hidden: int = 32, head: nn.Module | None = None) -> None:
         super().__init__()
+        self.channels = channels
         self.cell = nn.GRUCell(2 * channels + 1, hidden)
         self.start = Readout(hidden + 1 + channels, 2 * latent)
         self.head = nn.Identity() if head is None else head
@@ -74,7 +75,15 @@ class BackwardGRU(nn.Module):
         Args:
             batch: what was observed.
             grid: times of the solve, [time].
+
+        Raises:
+            ValueError: if the series have another number of channels.
         """
+        if batch.values.shape[-1] != self.channels:
+            raise ValueError(
+                f"the encoder is made for series of {self.channels} channels, got values "
+                f"{tuple(batch.values.shape)}. Make it as BackwardGRU(channels={batch.values.shape[-1]}, ...)."
+            )
         states, following, seen = self._scan(batch)
         places = torch.searchsorted(
             batch.each_times.contiguous(), grid.expand(len(batch.values), -1).to(batch.times).contiguous(), right=True

@@ -78,7 +78,7 @@ class LatentSDE(nn.Module):
     """A latent SDE made of its parts. z has one axis; g is diagonal, entry i a function of entry i of z.
 
     All series are solved on one grid; each is compared with the path at times of its own, between points of the grid
-    with the chord, as `solve` keeps states. Put points where observations are if that matters: a chord lacks part of
+    with the chord. Put points where observations are if that matters: a chord lacks part of
     the noise, up to g² dt / 4 in variance.
 
     Args:
@@ -241,7 +241,7 @@ class LatentSDE(nn.Module):
         return encoded.mean + encoded.sd * key.fold(_START).normal(self.latent, dtype=encoded.mean.dtype)
 
     def _path(self, key: Key, z0: Tensor) -> BrownianMotion:
-        return BrownianMotion(key.fold(_PATH), (self.latent,), self.grid, dtype=z0.dtype)
+        return BrownianMotion(key.fold(_PATH), (self.latent,), self.grid, levy=self.method.levy, dtype=z0.dtype)
 
     def _term(self, drift: Any, path: BrownianMotion) -> SDE:
         return SDE(drift, self.diffusion, path, structure=DiagonalNoise(), sense=Ito())
@@ -277,6 +277,11 @@ class LatentSDE(nn.Module):
         low, high = self.grid[0], self.grid[-1]
         times = batch.each_times.to(self.grid.dtype).clamp(low, high)  # of padding, which is masked
         decoded = self.decoder(at_times(zs, self.grid, times))
+        if decoded.shape != batch.values.shape:
+            raise ValueError(
+                f"the decoder must give the channels of the series, {batch.values.shape[-1]}, got "
+                f"{decoded.shape[-1]}. Make it with that many outputs."
+            )
         entries = self.likelihood(decoded, torch.where(batch.mask, batch.values, 0.0))
         return torch.where(batch.mask, entries, 0.0).sum(dim=(1, 2))
 

@@ -72,7 +72,7 @@ class SeriesBatch:
 def at_times(
     ys: Float[Tensor, "batch grid state"], grid: Float[Tensor, " grid"], times: Float[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time state"]:
-    """States on a grid at other times, linear in between, as `solve` keeps them. Exact at points of the grid.
+    """States on a grid at other times, linear in between. Exact at points of the grid.
 
     Args:
         ys: states at the times of the grid.

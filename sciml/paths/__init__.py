@@ -1,6 +1,6 @@
 """Functions of time: what drives an equation beside its state."""
 
-from sciml.paths.base import AbstractPath, Increment, Time, map_increment
+from sciml.paths.base import AbstractPath, Increment, Time, map_increment, slack_of
 from sciml.paths.brownian import BrownianMotion
 from sciml.paths.levy import AbstractLevy, Davie, Foster, NoArea, SpaceTime, SpaceTimeTime
 from sciml.paths.tensor_times import Point, TensorTimes
@@ -19,4 +19,5 @@ __all__ = [
     "TensorTimes",
     "Time",
     "map_increment",
+    "slack_of",
 ]

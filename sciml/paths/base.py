@@ -32,6 +32,11 @@ class Increment(NamedTuple):
     area: Float[Tensor, "*batch_channel_channel"] | None = None
 
 
+def slack_of(first: float, last: float) -> float:
+    """Times of a path over an interval that are as near to each other as this are the same: rounding of float64."""
+    return 1e-12 * (last - first) + 1e-15 * max(abs(first), abs(last))
+
+
 def map_increment(function: Callable[..., Tensor], *increments: Increment) -> Increment:
     """`function` of what increments hold; what they do not hold is left out."""
     w, *others = zip(*increments, strict=True)

@@ -4,6 +4,7 @@ Increments over the intervals between knots are drawn directly; inside an interv
 halves it again and again, and a last bridge ends at the time itself. All draws come from a counter-based generator.
 """
 
+import functools
 import itertools
 import math
 from bisect import bisect_right
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from sciml.core.checks import check_finite, check_increasing, check_whole
 from sciml.core.random import Key
-from sciml.paths.base import AbstractPath, Increment, Time, map_increment
+from sciml.paths.base import AbstractPath, Increment, Time, map_increment, slack_of
 from sciml.paths.correlation import check_factor, factor_of
 from sciml.paths.end import End, Ladder
 from sciml.paths.knot_table import KnotTable
@@ -36,9 +37,11 @@ _REMEMBERED = 4
 class BrownianMotion(AbstractPath):
     """Brownian motion, one for each row of a key. Equal (key, knots, depth, levy) give the same path everywhere.
 
-    The law of values and increments at any set of times is exact, together with H and K, if no two of the times that
-    are not knots lie in one of the cells into which an interval between knots is divided; see `resolution`. Two ends
-    within one cell are joined by a chord: W still adds up and H = K = 0.
+    The law of values and increments at any set of times is exact, together with H and K, if no two of the times lie
+    inside one of the cells into which an interval between knots is divided; see `resolution`. Within one
+    cell of length c the path is a smooth curve, at u of its length u W + sqrt(u (1 - u) c) Z with one normal number Z:
+    W at each single time has its law and W still adds up, but between two ends there it is not that of Brownian motion,
+    and H = K = 0. Steps that are finer tend to the Stratonovich equation, whatever the sense of the term.
 
     Args:
         key: names the path of each row.
@@ -52,7 +55,7 @@ class BrownianMotion(AbstractPath):
         dtype: of the increments; torch's default if None.
 
     Raises:
-        TypeError: if `key` is no key or `levy` no object.
+        TypeError: if `key` is no key, `levy` no object or `shape` no tuple.
         ValueError: for arguments out of range, knots that do not increase, or matrices that do not fit.
     """
 
@@ -91,8 +94,7 @@ class BrownianMotion(AbstractPath):
         changed = {"shape": shape, "dtype": dtype, "knots": knots, "factor": factor, "covariance": None}
         changed["_table"] = KnotTable(self.key, knots, sources, self.levy, dtype)
         times = changed["_times"] = knots.tolist()
-        # Times as near to each other as this are the same: rounding of float64.
-        changed["_slack"] = 1e-12 * (times[-1] - times[0]) + 1e-15 * max(abs(times[0]), abs(times[-1]))
+        changed["_slack"] = slack_of(times[0], times[-1])
         changed["_numbers"] = {t: i for i, t in enumerate(times)}
         for name, value in changed.items():
             object.__setattr__(self, name, value)
@@ -138,10 +140,22 @@ class BrownianMotion(AbstractPath):
         """How many paths there are."""
         return self.key.batch
 
-    @property
+    @functools.cached_property
     def resolution(self) -> float:
-        """Length of the longest cell, [time]: steps should not be shorter."""
+        """Length of the longest cell, [time]: steps should not be shorter, but between knots."""
         return max(b - a for a, b in zip(self._times, self._times[1:], strict=False)) * 0.5**self.depth
+
+    def resolves(self, ts: Sequence[float] | Tensor) -> bool:
+        """Whether no two of the times lie inside one cell, so that the law at them all is exact.
+
+        Args:
+            ts: times in order, rising or falling, [time]: (time,), or (time, batch) for times of each path's own.
+        """
+        if not isinstance(ts, Tensor):
+            if len(ts) < 2 or min(abs(b - a) for a, b in itertools.pairwise(ts)) > self.resolution * (1 + 1e-9):
+                return True
+            ts = torch.tensor(ts, dtype=torch.float64)
+        return self.on_tensors.resolves(ts.detach())
 
     def take(self, rows: Tensor) -> "BrownianMotion":
         """The paths of some rows."""
@@ -295,6 +309,10 @@ def _check_arguments(path: BrownianMotion) -> None:
     if not isinstance(path.levy, AbstractLevy):
         raise TypeError(
             f"`levy` must be an object such as NoArea() or SpaceTime(), got {path.levy!r}. Make one of its class."
+        )
+    if not isinstance(path.shape, tuple | list):
+        raise TypeError(
+            f"`shape` must be a tuple of axes, got {path.shape!r}. Write (2,) for two numbers, () for one without axis."
         )
     for size in path.shape:
         check_whole("shape", size, 1)

@@ -18,6 +18,9 @@ from sciml.paths.knot_table import KnotTable, crossed, drawn_areas, rows_of
 from sciml.paths.moments import joined
 from sciml.paths.normals import Streams, mixed
 
+_AT_AN_END = 1e-6
+"""A time as near as this to an end of its cell, in lengths of it, is taken for the end: rounding of the times."""
+
 
 class Point(NamedTuple):
     """What is known of a Brownian motion at a time.
@@ -113,7 +116,7 @@ class TensorTimes:
         knots = self.knots
         largest = torch.maximum(knots[0].abs(), knots[-1].abs())
         # Times as near to each other as this are the same: rounding of float64, or of what was given.
-        slack = 1e-12 * (knots[-1] - knots[0]) + 1e-15 * largest
+        slack = 1e-12 * (knots[-1] - knots[0]) + 1e-15 * largest  # `slack_of`, without reading the device
         if given.dtype != torch.float64 and given.is_floating_point():
             slack = torch.maximum(slack, 4 * torch.finfo(given.dtype).eps * largest)
         time = given.detach().to(torch.float64)
@@ -131,6 +134,18 @@ class TensorTimes:
         place = torch.where(interval > i, 0.0, place.clamp(0, cells))
         cell = place.floor().clamp(max=cells - 1)
         return Place(interval, cell.long(), place - cell)
+
+    def resolves(self, ts: Tensor) -> bool:
+        """Whether no two of the times lie inside one cell, where ends of cells do not count: the path is exact there.
+
+        Args:
+            ts: times in order, (time,) or (time, batch), [time].
+        """
+        place = self._place(*self._defined(ts.to(self.knots.device)))
+        cell = (place.interval << self.depth) + place.cell
+        inside = (place.share - 0.5).abs() < 0.5 - _AT_AN_END
+        again = (cell[1:] == cell[:-1]) & inside[1:] & inside[:-1]
+        return not bool(again.any())
 
     def _width(self, interval: Tensor) -> Tensor:
         i = interval.clamp(max=len(self.knots) - 2)

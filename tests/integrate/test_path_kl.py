@@ -27,6 +27,8 @@ from sciml.integrate import (
     ReversibleHeun,
     ScalarNoise,
     SemiLinear,
+    SharedNoise,
+    SolveError,
     StochasticHeun,
     Stratonovich,
     WithKL,
@@ -122,6 +124,50 @@ def test_a_difference_outside_of_the_range_of_the_noise_is_refused():
     made = with_kl(term, lambda t, y: torch.tensor([1.0, 1.0]).expand_as(y))
     with pytest.raises(ValueError, match=r"only in directions in which there is noise.*outside of the range of g"):
         solve(made, StochasticHeun(), WithKL.start(start()), 0.0, 1.0, control=Fixed(n=8))
+
+
+def outside(prior: Any) -> Any:
+    """Noise along (0.5, -1) only."""
+    along = lambda t, y: torch.tensor([0.5, -1.0]).expand_as(y)  # noqa: E731
+    term = SDE(lambda t, y: 0 * y, along, path_of((1,)), structure=ScalarNoise(), sense=Stratonovich())
+    return solve(with_kl(term, prior), StochasticHeun(), WithKL.start(start()), 0.0, 1.0, control=Fixed(n=8))
+
+
+def test_one_sample_outside_of_the_range_is_enough():
+    """Its difference is small beside those of the others."""
+    size = torch.tensor([1.0, 1.0, 1e-3, 1.0])[:, None]
+    noise, across = torch.tensor([0.5, -1.0]), torch.tensor([1.0, 0.5])
+    way = torch.stack([noise, noise, across, noise])
+    with pytest.raises(ValueError, match="100% of a sample's difference lies outside of the range of g"):
+        outside(lambda t, y: size * way)
+
+
+def test_drifts_that_differ_later_are_looked_at_then():
+    with pytest.raises(ValueError, match="outside of the range of g"):
+        outside(lambda t, y: torch.where(t > 0.4, 1.0, 0.0) * torch.ones_like(y))
+
+
+def test_a_divergence_that_becomes_infinite_ends_the_sample():
+    """The first difference is in the range of g."""
+    inside = torch.tensor([0.5, -1.0])
+    with pytest.raises(SolveError, match=r"2 of 4 samples failed \(samples \[0, 2\]\).*NaN or infinite"):
+        late = torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None]
+        outside(lambda t, y: inside + torch.where(t > 0.4, late, 0.0) * torch.ones_like(y))
+
+
+def test_a_diffusion_that_vanishes_with_the_difference_is_no_failure():
+    """Noise x, drifts apart by 0.3 x: |u| = 0.3 but near x = 0, where the floor counts."""
+    term = SDE(lambda t, y: 0 * y, lambda t, y: y, path_of((1,)), structure=ScalarNoise(), sense=Stratonovich())
+    y0 = torch.tensor([1.0, 1e-5, 1e-7, 0.0])[:, None].expand(4, 2)
+    kl = solve(with_kl(term, lambda t, y: 0.3 * y), StochasticHeun(), WithKL.start(y0), 0.0, 1.0, control=Fixed(n=8))
+    assert float(kl.ys.kl[0]) == pytest.approx(0.045, rel=1e-9) and bool((kl.ys.kl <= 0.0451).all())
+
+
+def test_shared_noise_is_refused_with_what_serves():
+    shared = SharedNoise(torch.tensor([0, 0]))
+    term = SDE(lambda t, y: 0 * y, lambda t, y: y, path_of((1,)), structure=shared, sense=Ito())
+    with pytest.raises(TypeError, match=r"got SharedNoise. Give the matrix .* as GeneralNoise\(\)"):
+        with_kl(term, lambda t, y: y)
 
 
 @pytest.mark.parametrize("matrix", [False, True])

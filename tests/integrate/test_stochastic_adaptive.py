@@ -147,13 +147,13 @@ def test_doubling_estimates_the_error_of_its_result(method, sense):
 
 def test_doubled_states_between_are_linear_in_the_halves():
     path = BrownianMotion.over(Key.rows(1, 3), (1,), 0.0, 1.0, intervals=2)
-    save = SaveAt(ts=torch.tensor([0.25, 0.5, 0.75, 1.0]), t0=True)
     term, y0 = growth(path, Ito()), torch.ones(3, 1)
-    made = solve(term, StepDoubling(Milstein()), y0, 0.0, 1.0, control=Fixed(n=1), save=save).ys
+    made = solve(term, StepDoubling(Milstein()), y0, 0.0, 1.0, control=Fixed(n=1), save=SaveAt(dense=True))
+    states = made(torch.tensor([0.25, 0.5, 0.75, 1.0]))
     middle = solve(term, Milstein(), y0, 0.0, 1.0, control=Fixed(n=2), save=SaveAt(ts=torch.tensor([0.5]))).ys
-    torch.testing.assert_close(made["ts"][:, 1], middle[:, 0])
-    torch.testing.assert_close(made["ts"][:, 0], (made["t0"] + made["ts"][:, 1]) / 2)
-    torch.testing.assert_close(made["ts"][:, 2], (made["ts"][:, 1] + made["ts"][:, 3]) / 2)
+    torch.testing.assert_close(states[:, 1], middle[:, 0])
+    torch.testing.assert_close(states[:, 0], (y0 + states[:, 1]) / 2)
+    torch.testing.assert_close(states[:, 2], (states[:, 1] + states[:, 3]) / 2)
 
 
 def test_doubling_refuses_what_it_does_not_double():
@@ -188,14 +188,14 @@ def test_steps_grow_slowly_where_errors_are_random():
 @final
 @dataclass(frozen=True)
 class ByArea(AbstractStochastic):
-    """Euler-Maruyama whose steps are accepted by the Levy area H, which tells nothing of W."""
+    """Brownian motion itself, whose steps are accepted by the Levy area H, which tells nothing of W."""
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
     has_error: ClassVar[bool] = True
     error_order: ClassVar[float] = 0.5
     senses = (Ito,)
-    strong = Orders(0.5, 0.5, 1.0)
+    strong = Orders(1.0, 1.0, 1.0)
     weak = Orders(1.0, 1.0, 1.0)
 
     def step(self, term: SDE, t0: Any, t1: Any, y: Any, carry: Any) -> Step:

@@ -37,18 +37,23 @@ from sciml.integrate import (
     Rodas5P,
     ScalarNoise,
     SemiLinear,
+    SharedNoise,
+    ShARK,
+    SlowRK,
     SPaRK,
+    Split,
     StochasticHeun,
     StochasticTableau,
     Stratonovich,
     Tsit5,
     solve,
     to_ito,
+    to_stratonovich,
 )
 from sciml.integrate.methods.additive_noise import check_additive
 from sciml.integrate.methods.sri import SRITableau
-from sciml.paths import BrownianMotion
-from tests.integrate.stochastic_terms import N, path_of, start, term_for
+from sciml.paths import BrownianMotion, NoArea
+from tests.integrate.stochastic_terms import N, noise_of, path_of, start, term_for
 from tests.stochastic_orders import FIELDS, METHODS, SENSES, STRUCTURES, serves
 
 REFUSED = [
@@ -86,6 +91,19 @@ def test_what_cannot_be_converted_is_refused():
         solve(replace(mixed, path=correlated, sense=Ito()), SRI2(), start(), 0.0, 1.0, control=Fixed(n=N))
 
 
+def test_shared_noise_is_converted_motion_by_motion():
+    """As the matrix that it stands for."""
+    motion = torch.tensor([0, 1, 0])
+    g = lambda t, y: torch.sin(y.flip(1)) + y  # noqa: E731
+    path, y = path_of((2,)), torch.linspace(-1, 1, 12).reshape(4, 3)
+    term = SDE(lambda t, y: -y, g, path, structure=SharedNoise(motion), sense=Stratonovich())
+    which = torch.nn.functional.one_hot(motion)
+    wide = replace(term, g=lambda t, y: g(t, y)[..., None] * which, structure=GeneralNoise())
+    for convert, sense in ((to_ito, Stratonovich()), (to_stratonovich, Ito())):
+        made, exact = (convert(replace(x, sense=sense)).f(torch.tensor(0.0), y) for x in (term, wide))
+        torch.testing.assert_close(made, exact)
+
+
 def swing(path: Any, temperature: float = 0.7) -> Langevin:
     return Langevin(lambda t, x: -x - torch.sin(3 * x), path, friction=1.5, temperature=temperature)
 
@@ -98,6 +116,8 @@ def test_langevin_dynamics_refuse_what_they_cannot_do():
         solve(swing(path), BAOAB(), (start(), start(), start()), 0.0, 1.0, control=Fixed(n=N))
     with pytest.raises(TypeError, match="`force` must be a function"):
         Langevin(1.0, path, friction=1.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`friction` must be one number, got a tensor of shape \(2,\).*as SDE"):
+        Langevin(lambda t, x: x, path, friction=torch.ones(2))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`friction` must be positive.*ODE"):
         Langevin(lambda t, x: x, path, friction=0.0)
     with pytest.raises(ValueError, match="needs a path of shape"):
@@ -123,6 +143,24 @@ BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
         StochasticHeun(),
         ValueError,
         r"GeneralNoise\(\) must have the shape of the state and one more axis for the 2 Brownian.*got \(4, 2\)",
+    ),
+    "no batch axis": (
+        lambda: wrong(g=lambda t, y: torch.ones(2)),
+        StochasticHeun(),
+        ValueError,
+        r"got \(2,\).*batch axis is missing: return g.expand_as\(y\)",
+    ),
+    "a matrix without batch axis": (
+        lambda: wrong(g=lambda t, y: torch.eye(2), structure=GeneralNoise()),
+        StochasticHeun(),
+        ValueError,
+        r"batch axis is missing: return g.expand\(len\(y\), -1, -1\)",
+    ),
+    "shared noise": (
+        lambda: wrong(structure=SharedNoise(torch.tensor([0, 1])), sense=Ito()),
+        EulerMaruyama(),
+        TypeError,
+        r"Take e.g. ExponentialEulerMaruyama\(\) with a SemiLinear.*or give the matrix g.* as GeneralNoise\(\)",
     ),
     "wrong rank": (lambda: wrong(g=lambda t, y: y[:, 0]), StochasticHeun(), ValueError, r"got \(4,\)"),
     "wrong dtype": (lambda: wrong(g=lambda t, y: y.float()), StochasticHeun(), ValueError, "to one dtype"),
@@ -194,7 +232,18 @@ BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
         r"LogODE needs the areas between the Brownian motions.*levy=Foster\(\)",
     ),
     "an ODE": (lambda: ODE(lambda t, y: y), StochasticHeun(), TypeError, "StochasticHeun steps SDE.*got ODE"),
-    "an ODE method": (lambda: wrong(), Heun(), TypeError, "Heun is an explicit method and steps ODE.*got SDE"),
+    "an ODE method": (
+        lambda: wrong(),
+        Heun(),
+        TypeError,
+        r"Heun is an explicit method and steps ODE.*got SDE. Take a method for noise, such as StochasticHeun\(\)",
+    ),
+    "an implicit ODE method": (
+        lambda: wrong(sense=Ito()),
+        Kvaerno3(),
+        TypeError,
+        r"Kvaerno3.*got SDE. Take a method for noise, such as EulerMaruyama\(\)",
+    ),
 }
 
 
@@ -263,9 +312,9 @@ def test_exponential_methods_for_odes_refuse_noise():
 def test_explicit_methods_take_additive_noise_on_given_steps_only():
     f, g, noise = FIELDS["additive"]
     term = SDE(f, g, path_of(noise), structure=AdditiveNoise(), sense=Ito())
-    with pytest.raises(TypeError, match=r"must be Fixed for AlongChords, got PID. Wrap it as StepDoubling\(method\)"):
+    with pytest.raises(TypeError, match=r"Tsit5 along chords of noise, got PID. Wrap it as StepDoubling\(Tsit5"):
         solve(term, Tsit5(), start(), 0.0, 1.0, control=PID())
-    with pytest.raises(ValueError, match="AlongChords has no error estimate"):
+    with pytest.raises(ValueError, match="Tsit5 along chords of noise has no error estimate"):
         solve(term, Tsit5(), start(), 0.0, 1.0)
     with pytest.raises(
         TypeError, match=r"AlongChords takes an explicit Runge-Kutta method, got Adams.*AlongChords\(RK4"
@@ -273,6 +322,54 @@ def test_explicit_methods_take_additive_noise_on_given_steps_only():
         AlongChords(Adams(4))
     with pytest.raises(TypeError, match="AlongChords is made for AdditiveNoise noise, got DiagonalNoise"):
         solve(wrong(), AlongChords(RK4()), start(), 0.0, 1.0, control=Fixed(n=N))
+
+
+ADAPTIVE: list[tuple[Any, Any, str]] = [
+    (SlowRK(), wrong, r"SlowRK, got PID. Wrap it as StepDoubling\(SlowRK\(\)\)"),
+    (EulerMaruyama(), lambda: wrong(sense=Ito()), r"cannot take adaptive steps: Take Milstein\(\), or to_stratonovich"),
+    (
+        EulerMaruyama(),
+        lambda: SDE(*FIELDS["general"][:2], path_of((2,)), structure=GeneralNoise(), sense=Ito()),
+        r"Take Milstein\(\) with a path of levy=Foster\(\)",
+    ),
+    (ExponentialEulerMaruyama(), lambda: wrong(sense=Ito()), r"Give its steps as Fixed\(n=...\)"),
+    (BAOAB(), lambda: swing(path_of((2,))), r"Give its steps as Fixed\(n=...\)"),
+]
+
+
+@pytest.mark.parametrize(("method", "term", "match"), ADAPTIVE, ids=lambda x: type(x).__name__)
+def test_who_has_no_error_estimate_is_told_what_serves(method, term, match):
+    with pytest.raises(TypeError, match=match):
+        solve(term(), method, start(), 0.0, 1.0, control=PID())
+
+
+def test_remedies_name_methods_that_take_the_term():
+    f, g, noise = FIELDS["additive"]
+    term = SDE(f, g, path_of(noise), structure=AdditiveNoise(), sense=Ito())
+    with pytest.raises(TypeError, match=r"such as ShARK\(\) with a path of levy=SpaceTime\(\), or an explicit one"):
+        solve(term, Kvaerno3(), start(), 0.0, 1.0, control=Fixed(n=N))
+    for method in (ShARK(), Heun()):
+        solve(term, method, start(), 0.0, 1.0, control=Fixed(n=N))
+    shared = wrong(structure=SharedNoise(torch.tensor([0, 1])), f=SemiLinear(-1.0, lambda t, y: 0 * y), sense=Ito())
+    solve(shared, ExponentialEulerMaruyama(), start(), 0.0, 1.0, control=Fixed(n=N))
+    for term, name in (
+        (SemiLinear(-1.0, lambda t, y: y), "ETDRK4"),
+        (swing(path_of((2,))), "UBU"),
+        (Split(lambda t, y: y, lambda t, y: y), "KenCarp4"),
+    ):
+        with pytest.raises(TypeError, match=rf"Take a method made for it, such as {name}\(\)"):
+            solve(term, Tsit5(), (start(), start()) if name == "UBU" else start(), 0.0, 1.0, control=Fixed(n=N))
+
+
+def test_methods_say_what_the_path_must_hold():
+    """With that, and nothing more, each takes a step."""
+    for method in METHODS:
+        path = path_of(noise_of(method), levy=method.levy)
+        solve(term_for(method, path), method, start(), 0.0, 1.0, control=Fixed(n=N))
+        if method.levy != NoArea():
+            poor = replace(term_for(method, path), path=path_of(noise_of(method), levy=NoArea()))
+            with pytest.raises(ValueError, match="needs the space-time Levy area H"):
+                solve(poor, method, start(), 0.0, 1.0, control=Fixed(n=N))
 
 
 def test_additive_noise_is_looked_at_once_per_solve():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sciml.core import Key
-from sciml.integrate import Checkpoint, Milstein, StochasticHeun
+from sciml.integrate import RI6, SRI2, Checkpoint, Milstein, StochasticHeun
 from sciml.neural_de import (
     AffineControl,
     BackwardGRU,
@@ -154,7 +154,11 @@ def test_methods_gradients_and_precisions():
     found = [torch.autograd.grad(m.loss(batch, key).total, list(m.parameters())) for m in (direct, stored)]
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12)
-    assert math.isfinite(model(method=Milstein()).loss(batch, key).total.item())
+    for method in (Milstein(), SRI2(), RI6()):  # of which the last two need the areas of the path
+        made = model(method=method)
+        assert math.isfinite(made.loss(batch, key).total.item())
+        assert math.isfinite(float(made.bound(batch, key, 2).sum()))
+        made.sample_prior(key)
     single = SeriesBatch(batch.times.float(), batch.values.float(), batch.mask, batch.ids)
     made = direct.float()
     made.grid = GRID  # `float` takes the times with it
@@ -320,6 +324,10 @@ def test_refusals():
         made.loss(batch, Key.rows(3, 3))
     with pytest.raises(ValueError, match="observations must lie within the grid, 0 to 2, got times from"):
         made.loss(replace(batch, times=batch.times + 1.0), key)
+    with pytest.raises(ValueError, match=r"made for series of 3 channels, got values.*BackwardGRU\(channels=2"):
+        model(encoder=BackwardGRU(3, 3, 8)).loss(batch, key)
+    with pytest.raises(ValueError, match="decoder must give the channels of the series, 2, got 3"):
+        model(decoder=nn.Linear(3, 3)).loss(batch, key)
     with pytest.raises(TypeError, match="in the sense of Ito, got StochasticHeun"):
         model(method=StochasticHeun())
     with pytest.raises(ValueError, match="`grid` must hold at least two times"):

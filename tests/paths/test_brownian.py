@@ -266,7 +266,36 @@ def test_times_next_to_a_knot_are_that_knot():
     torch.testing.assert_close(ends.value(beyond), ends.value(0.1), rtol=0, atol=1e-14)
 
 
-def test_below_the_resolution_the_path_is_a_chord_and_still_adds_up():
+def test_within_a_cell_the_path_is_one_smooth_curve():
+    """u W + sqrt(u (1 - u) c) Z, with one Z: on half a grid of it, W² has the mean that is not h."""
+    whole = BrownianMotion(Key.rows(0, ROWS), (), torch.tensor([0.0, 1.0]), depth=0)
+    u = torch.tensor([0.25, 0.5, 0.75])
+    off = torch.stack([whole.value(float(x)) - x * whole.value(1.0) for x in u])
+    z = off / (u * (1 - u)).sqrt()[:, None]
+    torch.testing.assert_close(z, z[:1].expand_as(z), rtol=0, atol=1e-9)
+    assert normal(z[0])
+
+
+def test_which_times_a_path_resolves():
+    brownian = path(depth=3)  # cells of 0.05
+    for ts, exact in (
+        ([0.0, 0.01, 0.4], True),
+        ([0.0, 0.01, 0.02, 0.4], False),
+        ([0.4, 0.02, 0.01], False),
+        ([0.39, 0.4, 0.41], True),
+        ([0.04, 0.05, 0.06], True),
+        ([0.04, 0.1, 0.9], True),
+        ([0.4 + 0.05 * i for i in range(9)], True),
+        ([0.4 + 0.025 * i for i in range(17)], True),
+        ([0.4 + 0.0125 * i for i in range(33)], False),
+    ):
+        assert brownian.resolves(ts) is exact
+        assert brownian.resolves(torch.tensor(ts, dtype=torch.float64)) is exact
+    each = torch.tensor([[0.01, 0.02], [0.06, 0.03]], dtype=torch.float64)
+    assert brownian.resolves(each[:, :1]) and not brownian.resolves(each)
+
+
+def test_below_the_resolution_two_ends_have_no_areas_and_still_add_up():
     brownian = path(depth=3)
     assert brownian.resolution == pytest.approx(0.05)
     within = brownian.increment(0.46, 0.48)
@@ -428,6 +457,8 @@ def test_wrong_kinds_of_arguments(unhooked):
         BrownianMotion(None, (1,), knots)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"`levy` must be an object such as NoArea\(\) or SpaceTime\(\)"):
         BrownianMotion(Key.rows(0, 1), (1,), knots, levy="space-time")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`shape` must be a tuple of axes, got 2. Write \(2,\)"):
+        BrownianMotion.over(Key.rows(0, 1), 2, 0.0, 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`t0` and `t1` must be finite and differ, got 1.0 and 1.0"):
         BrownianMotion.over(Key.rows(0, 1), (1,), 1.0, 1.0)
     with pytest.raises(ValueError, match="`intervals` must be a whole number"):

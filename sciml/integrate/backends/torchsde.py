@@ -172,7 +172,4 @@ def _check(problem: Problem) -> None:
     if not isinstance(y0, Tensor) or y0.ndim != 2:
         got = f"shape {tuple(y0.shape)}" if isinstance(y0, Tensor) else "a tree"
         raise ValueError(f"torchsde takes a state of shape (batch, channel), got {got}. Flatten it. {OURS}")
-    for name, t in (("t0", problem.t0), ("t1", problem.t1), ("save.ts", problem.save.ts)):
-        if isinstance(t, Tensor) and t.requires_grad:
-            raise ValueError(f"torchsde gives no gradients of times, got `{name}` that requires one. {OURS}")
     check_times("torchsde", problem)

@@ -40,7 +40,8 @@ class PID(AbstractControl):
     """Adaptive steps that keep the estimated local error below a tolerance.
 
     Args:
-        rtol: relative tolerance, [1]: a number, or a tree of numbers or tensors like the state.
+        rtol: relative tolerance, [1]: a number, or a tree of numbers or tensors like the state. For SDE terms take 1e-2
+            or so: the work grows with its inverse, or the square of it.
         atol: absolute tolerance, [state], likewise.
         per_sample: every sample has steps of its own. Otherwise the whole batch takes joint steps.
         groups: group of each row, (batch,), from 0 on without gaps: rows of one group, such as the nodes of a graph,

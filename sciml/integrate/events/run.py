@@ -58,7 +58,7 @@ def _stepping(problem: Problem) -> tuple[Any, Tensor]:
         return _with_own_clocks(*problem.stepping())
     check_ends(problem.t0, problem.t1)
     check_steps(problem.control, problem.t0, problem.t1, problem.max_steps)
-    times, batch = problem.control.grid(problem.t0, problem.t1), len(first_leaf(problem.y0))
+    times, batch = problem.grid(), len(first_leaf(problem.y0))
     sign = problem._fixed_clock(times, batch).sign
     if isinstance(sign, Tensor) and bool((sign == sign[0]).all()):
         sign = float(sign[0])

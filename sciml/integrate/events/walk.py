@@ -23,6 +23,7 @@ from sciml.integrate.fixed_grid import finite_rows
 from sciml.integrate.flat import Flat, beside, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.solution import Result
+from sciml.integrate.terms import SDE, Langevin
 
 _AT_ONE_TIME = 8
 """Events beyond one of each that a sample may have without that its time moves on."""
@@ -152,6 +153,11 @@ class EventLoop:
             index = torch.where(mask, own, mask.nonzero()[0, 0])
             rows, place = piece.rows(index), theta[index]
             if torch.is_grad_enabled() and self._is_recorded(k, rows, place):
+                if isinstance(self.stepping.term, SDE | Langevin):
+                    raise ValueError(
+                        "events of an SDE or of Langevin dynamics have no gradients, for a Brownian path has no slope "
+                        f"where it meets one, but autograd records event {k}. Solve under torch.no_grad()."
+                    )
                 place = self._corrected(k, rows, place)
             when, y = rows.tau(place), rows.state(place)
             jumped = self.calls.jumped(k, rows.t(when), y)

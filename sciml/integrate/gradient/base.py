@@ -9,8 +9,8 @@ from sciml.integrate.solution import Solution
 class AbstractGradient(abc.ABC):
     """A way to differentiate a solve. Subclasses are final.
 
-    The gradient belongs to the accepted steps: their times are constants, but for the first and the last. The
-    controller and rejected steps are never differentiated.
+    The gradient belongs to the accepted steps: their times are constants, but for the first and the last; with noise
+    all are. The controller and rejected steps are never differentiated.
     """
 
     @abc.abstractmethod

@@ -38,7 +38,7 @@ def stratonovich(name: str, problem: Problem) -> SDE:
 
     Raises:
         TypeError: for a drift in two parts.
-        ValueError: if a time or the path requires a gradient, or the term cannot be converted.
+        ValueError: if the path requires a gradient, or the term cannot be converted.
     """
     term = problem.term
     assert isinstance(term, SDE)
@@ -46,11 +46,6 @@ def stratonovich(name: str, problem: Problem) -> SDE:
         raise TypeError(
             f"{name} differentiates a drift that is one function, got SemiLinear. Write L y + N(t, y) as one function, "
             "or use Direct()."
-        )
-    if any(isinstance(t, Tensor) and t.requires_grad for t in (problem.t0, problem.t1, problem.save.ts)):
-        raise ValueError(
-            f"{name} has no gradients of the times of an SDE, for a Brownian path has no slope, but a time requires "
-            "one. Detach it, or use Direct(), which differentiates the sizes of the steps."
         )
     if any(isinstance(x, Tensor) and x.requires_grad for x in (getattr(term.path, "factor", None),)):
         raise ValueError(

@@ -12,6 +12,7 @@ from sciml.integrate.methods.explicit_rk import StageTimes, advance, row_of, wei
 from sciml.integrate.methods.stochastic import BOTH, AbstractStochastic, Orders, increment_with_area, scaled
 from sciml.integrate.noise import AdditiveNoise
 from sciml.integrate.terms import SDE
+from sciml.paths import SpaceTime
 
 
 class AbstractAdditive(AbstractStochastic):
@@ -29,6 +30,7 @@ class AbstractAdditive(AbstractStochastic):
     """c, b_1, b_2, p, q, r."""
     senses = BOTH
     structures = (AdditiveNoise,)
+    levy = SpaceTime()
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 2
     has_error: ClassVar[bool] = True

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sciml.integrate.implicit import AbstractStructure, Auto, Newton
+from sciml.integrate.methods.remedies import remedy_for
 from sciml.integrate.terms import ODE, AbstractTerm
 
 
@@ -14,10 +15,7 @@ def ode_of(name: str, term: AbstractTerm) -> ODE:
     """
     if isinstance(term, ODE):
         return term
-    raise TypeError(
-        f"{name} steps ODE(f) terms, got {type(term).__name__}. Write the whole right-hand side as one function, or "
-        "choose a method made for this term."
-    )
+    raise TypeError(f"{name} steps ODE(f) terms, got {type(term).__name__}. {remedy_for(term)}")
 
 
 def check_structure(method: Any, structure: Any) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.remedies import remedy_for
 from sciml.integrate.methods.tableau import ButcherTableau
 from sciml.integrate.terms import ODE, AbstractTerm
 
@@ -110,8 +111,7 @@ def check_ode(name: str, term: AbstractTerm) -> Any:
     """The field of the term, or an error if it is none that an explicit method can step."""
     if not isinstance(term, ODE):
         raise TypeError(
-            f"{name} is an explicit method and steps ODE(f) terms, got {type(term).__name__}. "
-            "Write the whole right-hand side as one function, or choose a method made for this term."
+            f"{name} is an explicit method and steps ODE(f) terms, got {type(term).__name__}. {remedy_for(term)}"
         )
     return term.f
 

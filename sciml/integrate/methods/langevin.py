@@ -153,13 +153,11 @@ def _weights(friction: float, size: Any) -> _Free:
     """
     s = torch.as_tensor(size, dtype=torch.float64)
     z = -friction * s
-    first, second = phi(1, z), phi(2, z)
+    first, second, third = (phi(k, z) for k in (1, 2, 3))
     c = _covariance(z)
-    on_w = torch.stack([first, second], -1)
     # With u the time that is left, H = int (u - 1/2) dB(u), of variance 1/12.
-    nodes, weights = _gauss(z)
-    kernels = _kernels(z, nodes)
-    on_h = ((nodes - 0.5) * weights * kernels).sum(-1) * math.sqrt(12.0)
+    on_w = torch.stack([first, second], -1)
+    on_h = torch.stack([z * (second / 2 - third), second / 2 - third], -1) * math.sqrt(12.0)
     near = torch.stack([on_w, on_h], -1)
     root = torch.linalg.cholesky(c)
     u, _, vh = torch.linalg.svd(torch.linalg.solve_triangular(root, near, upper=False))
@@ -169,36 +167,21 @@ def _weights(friction: float, size: Any) -> _Free:
     return _Free(torch.exp(z), s * first, noise)
 
 
-def _gauss(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre nodes and weights on [0, 1], enough for exponentials of the sizes that a step may have."""
-    return _NODES.to(z.device), _WEIGHTS.to(z.device)
-
-
-def _kernels(z: Tensor, nodes: Tensor) -> Tensor:
-    """exp(z u) and (exp(z u) - 1)/z at the nodes, (..., 2, node)."""
-    zu = z.unsqueeze(-1) * nodes
-    return torch.stack([torch.exp(zu), nodes * phi(1, zu)], -2)
-
-
 def _covariance(z: Tensor) -> Tensor:
-    """Of the two integrals, (..., 2, 2)."""
-    nodes, weights = _gauss(z)
-    kernels = _kernels(z, nodes)
-    return (kernels * weights) @ kernels.transpose(-1, -2)
+    """Of the two integrals, (..., 2, 2).
 
+        int exp(2 z u) = phi_1(2z),    int exp(z u) (exp(z u) - 1)/z = phi_1(z)²/2,
+        int ((exp(z u) - 1)/z)² = (phi_1(2z) - 2 phi_1(z) + 1)/z² = 4 phi_3(2z) - 2 phi_3(z)
 
-def _legendre(count: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of Gauss-Legendre quadrature on [0, 1], by the eigenvalues of the Jacobi matrix.
-
-    Source: Golub & Welsch (1969), Math. Comp. 23, 221-230.
+    The last form cancels where z is large, the one before it where z is small.
     """
-    k = torch.arange(1, count, dtype=torch.float64)
-    off = k / (4 * k * k - 1).sqrt()
-    values, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))
-    return (values + 1) / 2, vectors[0] ** 2
-
-
-_NODES, _WEIGHTS = _legendre(32)
+    small = z.abs() < 1
+    far = torch.where(small, -1.0, z)
+    moved = torch.where(
+        small, 4 * phi(3, 2 * z) - 2 * phi(3, z), (phi(1, 2 * far) - 2 * phi(1, far) + 1) / far.square()
+    )
+    crossed = phi(1, z).square() / 2
+    return torch.stack([torch.stack([phi(1, 2 * z), crossed], -1), torch.stack([crossed, moved], -1)], -2)
 
 
 def _checked(method: AbstractLangevin, term: AbstractTerm, y: Flat) -> tuple[Tensor, Tensor]:

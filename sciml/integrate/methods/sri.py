@@ -18,6 +18,7 @@ from sciml.integrate.methods.explicit_rk import StageTimes, advance, row_of, wei
 from sciml.integrate.methods.stochastic import AbstractStochastic, Orders, increment_with_area, rows_like, scaled
 from sciml.integrate.noise import AdditiveNoise, DiagonalNoise, Ito, ScalarNoise
 from sciml.integrate.terms import SDE
+from sciml.paths import SpaceTime
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -100,6 +101,7 @@ class SRI2(AbstractStochastic):
     has_error: ClassVar[bool] = True
     error_order: ClassVar[float] = 1.5
     senses = (Ito,)
+    levy = SpaceTime()
     unit_noise: ClassVar[bool] = True
     structures = (AdditiveNoise, DiagonalNoise, ScalarNoise)
     strong = Orders(1.5, 1.5, 1.5)

@@ -36,8 +36,7 @@ from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.explicit_rk import AbstractExplicitRK, check_ode
 from sciml.integrate.methods.langevin import AbstractLangevin
 from sciml.integrate.methods.stochastic import AbstractStochastic
-from sciml.integrate.noise import Ito
-from sciml.integrate.terms import ODE, SDE, AbstractTerm
+from sciml.integrate.terms import ODE, AbstractTerm
 
 _HERMITE_ORDER = 5
 
@@ -147,10 +146,7 @@ class StepDoubling(AbstractMethod):
         if not isinstance(self.method, AbstractStochastic):
             check_ode(type(self).__name__, term)
             return self.method.init(term, t0, y0)
-        carry = self.method.init(term, t0, y0)  # which checks the term
-        assert isinstance(term, SDE)
-        _check_limit(self.method, term)
-        return carry
+        return self.method.init(term, t0, y0)  # which checks the term
 
     def slope(self, carry: Any) -> Flat:
         """See `AbstractMethod.slope`."""
@@ -219,25 +215,6 @@ class _OnceAt:
         if self.value is None:
             self.value = self.f(t, y)
         return self.value
-
-
-def _check_limit(method: AbstractStochastic, term: SDE) -> None:
-    """Raise where steps that depend on the path ahead would change the limit.
-
-    In the sense of Ito a method of order 1/2 counts on W² being h in the mean; over the steps that are accepted it is
-    less, and what comes out tends to another equation, whatever the tolerance.
-
-    Raises:
-        TypeError: there.
-
-    Source: Gaines & Lyons (1997), SIAM J. Appl. Math. 57, 1455-1484.
-    """
-    if isinstance(term.sense, Ito) and method.strong_order(term.structure) < 1:
-        raise TypeError(
-            "adaptive steps in the sense of Ito need a method of strong order 1 for the noise at hand, got "
-            f"{type(method).__name__} of order {method.strong_order(term.structure):g}: it would tend to another "
-            "equation. Take Milstein(), or to_stratonovich(term) with StochasticHeun()."
-        )
 
 
 def _middle(t0: Time, t1: Time) -> Time:

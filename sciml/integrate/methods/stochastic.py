@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sciml.integrate.flat import Flat, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
+from sciml.integrate.methods.remedies import method_for
 from sciml.integrate.noise import (
     AbstractNoise,
     AbstractSense,
@@ -21,9 +22,11 @@ from sciml.integrate.noise import (
     GeneralNoise,
     Ito,
     ScalarNoise,
+    SharedNoise,
     Stratonovich,
 )
 from sciml.integrate.terms import SDE, AbstractTerm, SemiLinear
+from sciml.paths import AbstractLevy, NoArea
 
 ALL: tuple[type[AbstractNoise], ...] = (AdditiveNoise, DiagonalNoise, ScalarNoise, CommutativeNoise, GeneralNoise)
 COMMUTING: tuple[type[AbstractNoise], ...] = (AdditiveNoise, DiagonalNoise, ScalarNoise, CommutativeNoise)
@@ -47,8 +50,8 @@ class Orders(NamedTuple):
 class AbstractStochastic(AbstractMethod):
     """A method for stochastic differential equations. `order` is its order where g = 0.
 
-    States between steps are linear in time, which is of strong order 1/2 whatever the method: name the times that are
-    wanted as points of the grid where this matters.
+    States between steps are linear in time, which lacks noise, and is of strong order 1/2 whatever the method: steps
+    end at the times that are kept, and only `dense=True` gives states between.
     """
 
     senses: ClassVar[tuple[type[AbstractSense], ...]]
@@ -57,6 +60,9 @@ class AbstractStochastic(AbstractMethod):
     """The structures of noise it is right for."""
     strong: ClassVar[Orders]
     weak: ClassVar[Orders]
+    levy: ClassVar[AbstractLevy] = NoArea()
+    """What a path must hold, `levy=` of `BrownianMotion`. Methods of order 1 for `GeneralNoise` need `Foster()` there.
+    """
     unit_noise: ClassVar[bool] = False
     """Whether it counts on Brownian motions that are independent and of variance t."""
     linear: ClassVar[bool] = False
@@ -106,15 +112,16 @@ def check_sde(method: AbstractStochastic, term: AbstractTerm, y: Flat) -> None:
     structure, sense = type(term.structure).__name__, type(term.sense).__name__
     if not isinstance(term.structure, AdditiveNoise) and not isinstance(term.sense, method.senses):
         own, convert = ("Ito", "to_ito") if Ito in method.senses else ("Stratonovich", "to_stratonovich")
-        other = "StochasticHeun()" if own == "Ito" else "EulerMaruyama()"
         raise TypeError(
             f"{name} integrates in the sense of {own}, got a {sense} term. Convert it with {convert}(term), or take "
-            f"e.g. {other}."
+            f"e.g. {method_for(term)}."
         )
     if not isinstance(term.structure, method.structures):
         known = ", ".join(kind.__name__ for kind in method.structures)
-        other = "StochasticHeun()" if sense == "Stratonovich" else "EulerMaruyama()"
-        raise TypeError(f"{name} is made for {known} noise, got {structure}. Take e.g. {other}.")
+        remedy = f"Take e.g. {method_for(term)}"
+        if isinstance(term.structure, SharedNoise):
+            remedy += ", or give the matrix g[..., None] * one_hot(motion) as GeneralNoise()"
+        raise TypeError(f"{name} is made for {known} noise, got {structure}. {remedy}.")
     if method.unit_noise:
         check_unit_noise(name, term)
     if isinstance(term.f, SemiLinear) != method.linear:

@@ -23,6 +23,7 @@ from sciml.integrate.methods.stochastic import (
 )
 from sciml.integrate.noise import Stratonovich
 from sciml.integrate.terms import SDE
+from sciml.paths import NoArea, SpaceTime
 
 Weights = tuple[float, ...]
 Rows = tuple[Weights, ...]
@@ -122,6 +123,7 @@ class AbstractStochasticRK(AbstractStochastic):
         if tableau is None:
             return
         cls.has_error, cls._areas = tableau.error is not None, tableau.ah is not None
+        cls.levy = SpaceTime() if cls._areas else NoArea()
         cls._nodes = tuple(dict.fromkeys(node for node in tableau.c if node not in (0.0, 1.0)))
         cls._plan, cls._end, cls._error = _planned(tableau)
 

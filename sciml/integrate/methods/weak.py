@@ -32,6 +32,7 @@ from sciml.integrate.methods.stochastic import (
 )
 from sciml.integrate.noise import AdditiveNoise, Ito, column
 from sciml.integrate.terms import SDE
+from sciml.paths import SpaceTime
 
 
 @final
@@ -50,6 +51,7 @@ class RI6(AbstractStochastic):
     order: ClassVar[int] = 2
     stages: ClassVar[int] = 2
     senses = (Ito,)
+    levy = SpaceTime()
     unit_noise: ClassVar[bool] = True
     strong = Orders(0.5, 1.0, 1.0)
     weak = Orders(2.0, 2.0, 2.0)
