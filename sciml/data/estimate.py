@@ -114,7 +114,7 @@ def estimate(
         missing = []
     else:
         prepare_folder(out.parent)
-        begun = recorded_digest(parts_folder(out)) == recipe.digest
+        begun = recorded_digest(parts_folder(out), overwrite=overwrite) == recipe.digest
         missing = list(range(records(parts_folder(out)) if begun else 0, count))
     block, finish = _block_seconds(recipe, out.parent) if missing else (0.0, 0.0)
     return Estimate(

@@ -108,6 +108,31 @@ def test_damaged_block_is_made_again_with_a_warning(tmp_path):
     assert content_digest(out) == content_digest(tmp_path / "whole.nc")
 
 
+@pytest.mark.parametrize("content", ["", "0123456789\n"])
+def test_block_with_a_damaged_record_is_made_again(tmp_path, content):
+    small(tmp_path / "whole.nc")
+    out = tmp_path / "a.nc"
+    with pytest.raises(KeyboardInterrupt):
+        small(out, progress=stop_after(17))
+    (tmp_path / "a.nc.parts" / "block-00001.sha256").write_text(content)
+    (tmp_path / "a.nc.parts" / "block-00001.nc").unlink()
+    with pytest.warns(UserWarning, match="block-00001.sha256 must list the files of a block"):
+        small(out)
+    assert content_digest(out) == content_digest(tmp_path / "whole.nc")
+
+
+@pytest.mark.parametrize("content", [b'{"dig', b"[1]", b"{}", b"\xff\xfe"])
+def test_damaged_record_of_the_configuration_is_named(tmp_path, content):
+    out = tmp_path / "a.nc"
+    with pytest.raises(KeyboardInterrupt):
+        small(out, progress=stop_after(9))
+    (tmp_path / "a.nc.parts" / "configuration.json").write_bytes(content)
+    with pytest.raises(FileContentError, match=r"configuration.json must say whose.*damaged.*overwrite=True"):
+        small(out)
+    small(out, overwrite=True)
+    assert os.listdir(tmp_path) == ["a.nc"]
+
+
 def test_blocks_of_another_configuration_are_refused(tmp_path):
     out = tmp_path / "a.nc"
     with pytest.raises(KeyboardInterrupt):
