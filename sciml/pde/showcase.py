@@ -18,7 +18,6 @@ from sciml.pde.cahn_hilliard import CahnHilliard
 from sciml.pde.combined import Combined
 from sciml.pde.diffusion import Diffusion, HyperDiffusion
 from sciml.pde.dispersion import Dispersion
-from sciml.pde.evolve import evolve
 from sciml.pde.fisher_kpp import FisherKPP
 from sciml.pde.ginzburg_landau import GinzburgLandau
 from sciml.pde.gray_scott import GrayScott
@@ -79,11 +78,6 @@ class Showcase:
     def dt_frame(self) -> float:
         """Time between frames, [time]."""
         return self.end / (self.frames - 1)
-
-    def solve(self, key: Key) -> Float[Tensor, "batch time channel *space"]:
-        """The fields at all frames."""
-        ts = self.dt_frame * torch.arange(self.frames, dtype=torch.float64)
-        return evolve(self.equation, self.grid, self.initial.sample(key, self.grid), ts, dt=self.dt)
 
     def picture(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *plane"]:
         """The one quantity to draw; of fields in three dimensions on the plane z = 0."""
@@ -319,7 +313,7 @@ def _flows() -> dict[str, Showcase]:
             shows="waves run away from three hills; rotation keeps a vortex at each",
         ),
         "vector_burgers": Showcase(
-            equation=VectorBurgers(0.01, 2),
+            equation=VectorBurgers(0.03, 2),
             grid=_square(128, _TAU),
             initial=Channels((GaussianRandomField(1.0), GaussianRandomField(1.0))),
             dt=0.01,

@@ -100,6 +100,8 @@ def test_gradients_of_a_flow_equal_finite_differences():
     assert torch.autograd.gradcheck(final, (u0, viscosity, drag))
 
 
+# PyTorch scripts rules of its own at the first dual level.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("dt", [0.1, None])
 def test_torch_func_through_evolve(dt):
     """What evolve makes inside a transform, as its times, is no differentiated time."""
@@ -180,7 +182,7 @@ def test_a_blow_up_below_the_limit_is_named_too():
     growth = KuramotoSivashinsky(viscosity=1e-12)
     with pytest.raises(SolveError, match=r"below the CFL limit|exceeds the CFL limit"):
         evolve(growth, grid, u0 + 1e-3 * torch.cos(5 * grid.axes()[0]), at(2000.0), dt=1.0)
-    with pytest.raises(SolveError, match="joint steps of 1 .* came to an end"):
+    with pytest.raises(SolveError, match=r"after \d+ steps their size came down to .* at t=.* CFL limit of ETD43 is"):
         evolve(growth, grid, u0 + 1e-3 * torch.cos(5 * grid.axes()[0]), at(2000.0), control=Ladder(dt_min=1e-3))
 
 
