@@ -27,7 +27,7 @@ def solve_block(
         ValueError: if the equation has no solution for an initial field.
         MemoryError: if the memory of this machine does not hold the block.
     """
-    if recipe.device.type == "cpu":
+    if torch.device(recipe.device).type == "cpu":
         remedy = "Take fewer trajectories per `block`, fewer `frames`, or fewer points of the `grid`"
         check_memory("all frames of a block", recipe.memory_bytes, remedy)
     kept = 0

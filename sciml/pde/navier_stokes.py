@@ -103,8 +103,8 @@ class NavierStokes2D(AbstractTransport):
         divergence = -1j * torch.stack(torch.broadcast_tensors(kx, ky))
         force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
         alone = self.scalar is None
-        mean_gradient = torch.as_tensor(0.0 if alone else per_mode(self.scalar.gradient, 2), dtype=torch.float64)
-        symbols = Symbols(to_velocity, to_slope, divergence, mean_gradient, *force)
+        gradient = 0.0 if self.scalar is None else per_mode(self.scalar.gradient, 2)
+        symbols = Symbols(to_velocity, to_slope, divergence, torch.as_tensor(gradient, dtype=torch.float64), *force)
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             velocity_symbol, slope_symbol, divergence_symbol, gradient, *force_hat = symbols(y)

@@ -62,7 +62,7 @@ class Showcase:
         end: time of the last frame, [time]; the first one is at 0.
         frames: how many frames, evenly spaced; `end` is `frames - 1` times a whole multiple of `dt`.
         shows: what is to be seen, in a few words.
-        modulus: whether the picture is the modulus of the first two channels instead of the first channel.
+        modulus: whether the picture is the modulus over the channels instead of the first channel.
     """
 
     equation: AbstractEquation
@@ -79,10 +79,9 @@ class Showcase:
         """Time between frames, [time]."""
         return self.end / (self.frames - 1)
 
-    def picture(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *plane"]:
-        """The one quantity to draw; of fields in three dimensions on the plane z = 0."""
-        plane = frames[..., 0] if self.grid.ndim == 3 else frames
-        return torch.linalg.vector_norm(plane[:, :, :2], dim=2) if self.modulus else plane[:, :, 0]
+    def quantity(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *space"]:
+        """The one quantity to draw."""
+        return torch.linalg.vector_norm(frames, dim=2) if self.modulus else frames[:, :, 0]
 
 
 def _line(points: int, length: float) -> Grid:

@@ -1,6 +1,7 @@
 """What is refused before an equation is solved, and how a solve that cannot go on ends."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -139,9 +140,8 @@ def test_rows_of_a_batch_have_limits_of_their_own():
 
 
 def noisy(**changes):
-    given = dict(forcing=WhiteForcing(1.0, 1, 3), u0=start(), ts=at(0.1), dt=0.05, key=Key.rows(0, 2)) | changes
-    forcing, u0, ts = given.pop("forcing"), given.pop("u0"), given.pop("ts")
-    return evolve_noisy(given.pop("equation", NavierStokes2D(0.1)), forcing, PLANE, u0, ts, **given)
+    given: dict[str, Any] = dict(forcing=WhiteForcing(1.0, 1, 3), u0=start(), ts=at(0.1), dt=0.05, key=Key.rows(0, 2))
+    return evolve_noisy(**{"equation": NavierStokes2D(0.1), "grid": PLANE, **given, **changes})
 
 
 @pytest.mark.parametrize(
