@@ -4,7 +4,6 @@ from sciml.grids.dealiasing import AbstractDealiasing, NoDealiasing, Padding, Tr
 from sciml.grids.fourier import (
     dealias_mask,
     derivative,
-    inverse_laplacian,
     inverse_transform,
     laplacian_symbol,
     leray_projection,
@@ -28,7 +27,6 @@ __all__ = [
     "Truncation",
     "dealias_mask",
     "derivative",
-    "inverse_laplacian",
     "inverse_transform",
     "laplacian_symbol",
     "leray_projection",
