@@ -158,10 +158,8 @@ def kill_until_done(
     draw, kills, identities, trouble, run, number = random.Random(seed), [], [], [], None, 0
     while True:
         out = folder / f"{number}{('.nc', '.zarr')[number % 2]}"
-        # A run that only has to put the blocks together is mostly left alone, or the file would never be finished.
-        spared = run is None and phase(out)[1] == len(RECIPE.blocks) and draw.random() < 0.7
         run = run or start(out, compute)
-        if len(kills) < count and not spared and phase(out)[0] != "after the end":
+        if len(kills) < count and phase(out)[0] != "after the end":
             wait(run, out, draw)
             if alive(run) and phase(out)[0] != "after the end":
                 kills.append(kill(run, [w for nanny in nannies or [run] for w in workers_of(nanny)], out, draw))
