@@ -3,8 +3,8 @@
 Files are made one after the other, netCDF4 and Zarr in turn, by a process that has its blocks solved by a standing
 dask scheduler's workers, or (`--local`) by workers of its own. At a random moment the process, or one of the workers,
 is killed: a worker's death the run has to survive, after its own it is started again. The process is watched by its
-files alone, so a kill may fall into any phase: before anything is written, while blocks are solved and stored, while
-they are assembled, while the result is given its name.
+files alone. Most moments are drawn by the count of finished blocks: a random number of blocks more, and a random part
+of a block's time; the others fall before the first block, and into the assembling and naming of the result.
 """
 
 import argparse
@@ -35,15 +35,16 @@ RECIPE = Recipe(
     KuramotoSivashinsky(),
     Grid((256,), (64.0,)),
     TruncatedFourier(8),
-    trajectories=31,  # 16 blocks, the last one smaller
+    trajectories=63,  # 32 blocks, the last one smaller
     frames=48,
     dt_frame=0.8,
-    dt=0.1,
+    dt=0.025,
     spin_up=20.0,
     seed=6,
     parameters={"viscosity": Uniform(0.9, 1.1)},
     block=2,
 )
+BLOCK_SECONDS = 0.8
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,16 @@ def alive(run: psutil.Process) -> bool:
 
 
 def wait(run: psutil.Process, out: Path, draw: random.Random) -> None:
-    """Until a random moment behind the imports: anywhere, with blocks being solved, or when the last one is there."""
-    kind, longest = draw.choice([("anywhere", 3.0), ("solving", 2.0), ("solving", 2.0), ("end", 0.1)])
+    """Until a random moment: in six of ten cases after some more blocks, else early, or when the last one is there."""
+    count = len(RECIPE.blocks)
+    more, longest = draw.choice([(-count, 1.0)] * 2 + [(None, BLOCK_SECONDS)] * 6 + [(count, 0.1)] * 2)
+    aim = phase(out)[1] + (draw.randint(1, count // 4) if more is None else more)
 
-    def begun() -> bool:
-        if not mark(out, run.pid).exists():
-            return False
-        now = phase(out)[0]
-        return {"anywhere": True, "solving": now != "starting", "end": now in ("assembling", "tidying up")}[kind]
+    def reached() -> bool:
+        now, done = phase(out)
+        return mark(out, run.pid).exists() and (done >= min(aim, count) or now in ("assembling", "tidying up"))
 
-    while alive(run) and not begun():
+    while alive(run) and not reached():
         time.sleep(0.002)
     until = time.monotonic() + draw.uniform(0, longest)
     while alive(run) and time.monotonic() < until:

@@ -13,9 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sciml.bench.formulas import formula_html, plain_name
@@ -81,7 +78,7 @@ def write_gallery(
         recipe = demonstration_recipe(name, trajectories=1)
         data = produce(recipe, Path(folder) / "data" / f"{name}.nc", overwrite=True)
         times, extent = data.times.numpy(), data.grid.extent
-        films[name] = Film(_values(setup, data), times, extent, _quantity(setup))
+        films[name] = Film(setup.quantity(data.read(0, 0, data.shape[1]))[0].numpy(), times, extent, _quantity(setup))
         pictures = {f"{name}.png": still(films[name]), f"{name}.gif": animation(films[name])}
         for file, content in pictures.items():
             _write(gallery.pictures / file, content)
@@ -114,14 +111,6 @@ def _exhibit(name: str, setup: Showcase, recipe: Recipe, data: Trajectories, sti
         still="data:image/png;base64," + base64.b64encode(still).decode(),
         animation="data:image/gif;base64," + base64.b64encode(animation).decode(),
     )
-
-
-def _values(setup: Showcase, data: Trajectories) -> Float[np.ndarray, "time *space"]:
-    """What is drawn, in the whole box: `Showcase.picture` is one plane of it in three dimensions."""
-    frames = data.read(0, 0, data.shape[1])
-    if setup.grid.ndim < 3:
-        return setup.picture(frames)[0].numpy()
-    return (torch.linalg.vector_norm(frames[0], dim=1) if setup.modulus else frames[0, :, 0]).numpy()
 
 
 def _quantity(setup: Showcase) -> str:

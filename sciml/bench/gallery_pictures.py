@@ -1,9 +1,11 @@
 """Pictures of one trajectory: stills with axes and a colour bar, an animation, a thumbnail.
 
 Colours diverge symmetrically around 0 where a field has both signs, and run from low to high where it has one. A line
-is drawn as a space-time plot and animated as a curve; a plane at three times; a box by its three middle planes.
+is drawn as a space-time plot and animated as a curve; a plane at three times; a box by its three middle planes. A still
+has the range of what it shows, so that what decays is seen to the end; an animation that of all frames.
 """
 
+import functools
 import io
 import math
 from dataclasses import dataclass
@@ -49,13 +51,27 @@ class Film:
     @property
     def colours(self) -> dict[str, Any]:
         """Colour map and its ends, the same for all frames; they cover 99.8 % of the values, the rest saturates."""
-        low, high = (float(q) for q in np.quantile(self.values, (0.001, 0.999)))
+        return self._colours(self.values)
+
+    def colours_at(self, pick: int) -> dict[str, Any]:
+        """The same colour map with ends for one frame."""
+        return self._colours(self.values[pick])
+
+    def _colours(self, values: np.ndarray) -> dict[str, Any]:
+        low, high = (float(q) for q in np.quantile(values, (0.001, 0.999)))
         size = max(abs(low), abs(high)) or 1.0
-        if low < -0.02 * size and high > 0.02 * size:
+        if self._signed:
             return {"cmap": "RdBu_r", "norm": Normalize(-size, size)}
         if high - low < 1e-9 * size:
             low, high = low - 0.5 * size, high + 0.5 * size
         return {"cmap": "viridis", "norm": Normalize(low, high)}
+
+    @functools.cached_property
+    def _signed(self) -> bool:
+        """Whether there are values of both signs worth telling."""
+        low, high = (float(q) for q in np.quantile(self.values, (0.001, 0.999)))
+        size = max(abs(low), abs(high)) or 1.0
+        return low < -0.02 * size and high > 0.02 * size
 
 
 def still(film: Film) -> bytes:
@@ -63,15 +79,20 @@ def still(film: Film) -> bytes:
     if film.ndim == 1:
         figure, axes = _figure(7.6, 3.0, 1)
         _space_time(axes[0], film)
+        bar = matplotlib.cm.ScalarMappable(**film.colours)
+        extend = _extend(film.values, film.colours)
+        figure.colorbar(bar, ax=list(axes), label=film.name, fraction=0.05, pad=0.02, extend=extend)
     else:
         last = len(film.times) - 1
         planes = [(0, 2), (round(0.3 * last), 2), (last, 2)] if film.ndim == 2 else [(last, 2), (last, 1), (last, 0)]
-        figure, axes = _figure(8.6, 3.0, 3)
+        figure, axes = _figure(10.4, 3.0, 3)
         for axis, (pick, across) in zip(axes, planes, strict=True):
-            _plane(axis, film, pick, across)
+            colours = film.colours_at(pick)
+            image = _plane(axis, film, pick, across, colours=colours)
             axis.set_title(f"t = {film.times[pick]:.4g}" + _where(film, across), fontsize=9)
-    bar = matplotlib.cm.ScalarMappable(**film.colours)
-    figure.colorbar(bar, ax=list(axes), label=film.name, fraction=0.05, pad=0.02, extend=_extend(film))
+            extend = _extend(film.values[pick], colours)
+            bar = figure.colorbar(image, ax=axis, fraction=0.05, pad=0.03, extend=extend)
+        bar.set_label(film.name)
     return _png(figure, 110)
 
 
@@ -89,7 +110,8 @@ def animation(film: Film) -> bytes:
     else:
         across = 2
         image = _plane(axis, film, int(picks[0]), across, _SIDE)
-        figure.colorbar(image, ax=axis, label=film.name, fraction=0.05, pad=0.03, extend=_extend(film))
+        extend = _extend(film.values, film.colours)
+        figure.colorbar(image, ax=axis, label=film.name, fraction=0.05, pad=0.03, extend=extend)
     pictures = []
     canvas = FigureCanvasAgg(figure)
     for pick in picks:
@@ -105,8 +127,9 @@ def animation(film: Film) -> bytes:
 
 def thumbnail(film: Film, size: int) -> Image.Image:
     """A square picture without axes: time to the right on a line, else the plane of the last frame."""
-    plane = film.values if film.ndim == 1 else _slice(film, len(film.times) - 1, 2, 4 * size)
-    colours = film.colours
+    last = len(film.times) - 1
+    plane = film.values if film.ndim == 1 else _slice(film, last, 2, 4 * size)
+    colours = film.colours if film.ndim == 1 else film.colours_at(last)
     shades = matplotlib.colormaps[colours["cmap"]](colours["norm"](plane))[..., :3]
     upright = np.rint(255 * np.swapaxes(shades, 0, 1)[::-1]).astype(np.uint8)
     return Image.fromarray(upright).resize(
@@ -130,10 +153,10 @@ def contact_sheet(films: dict[str, Film], columns: int = 6, size: int = 128) -> 
     return out.getvalue()
 
 
-def _extend(film: Film) -> str:
+def _extend(values: np.ndarray, colours: dict[str, Any]) -> str:
     """Which ends of the colour bar are pointed, because there are values beyond."""
-    norm = film.colours["norm"]
-    beyond = (bool(film.values.min() < norm.vmin), bool(film.values.max() > norm.vmax))
+    norm = colours["norm"]
+    beyond = (bool(values.min() < norm.vmin), bool(values.max() > norm.vmax))
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
 
 
@@ -172,11 +195,13 @@ def _space_time(axis: Any, film: Film) -> None:
     axis.set(xlabel="t", ylabel="x")
 
 
-def _plane(axis: Any, film: Film, pick: int, across: int, side: int | None = None) -> Any:
+def _plane(
+    axis: Any, film: Film, pick: int, across: int, side: int | None = None, colours: dict[str, Any] | None = None
+) -> Any:
     first, second = [a for a in range(film.ndim) if film.ndim == 2 or a != across][:2]
     box = (0.0, film.extent[first], 0.0, film.extent[second])
     values = _slice(film, pick, across, side).T
-    image = axis.imshow(values, origin="lower", extent=box, interpolation="nearest", **film.colours)
+    image = axis.imshow(values, origin="lower", extent=box, interpolation="nearest", **(colours or film.colours))
     axis.set(xlabel=_AXES[first], ylabel=_AXES[second])
     axis.tick_params(labelsize=8)
     return image

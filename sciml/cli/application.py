@@ -53,7 +53,7 @@ def simulate(
     what: Annotated[str, typer.Argument(help="Scenario file, its folder, or an equation by name (see gallery).")],
     out: Annotated[Path, typer.Option(help="netCDF4 file to write, or Zarr group if it ends in .zarr.")],
     split: Annotated[Split, typer.Option(help="Training or test data.")] = Split.TRAIN,
-    size: Size = "default",
+    size: Annotated[str | None, typer.Option(help="Size of a scenario; its default one by default.")] = None,
     trajectories: Annotated[int | None, typer.Option(help="How many; by default as the scenario says, or 32.")] = None,
     points: Annotated[int | None, typer.Option(help="Points along x, of an equation by name.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the initial fields, of an equation by name.")] = None,

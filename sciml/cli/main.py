@@ -41,8 +41,13 @@ def _run(application: Any, arguments: list[str] | None) -> int:
         return 2
     except (SolveError, DivergedError, LostWorkersError) as error:
         return _say(str(error), 1)
-    except (ValueError, TypeError, IndexError, OSError, MissingExtraError) as error:
-        return _say(str(error), 2)
+    except (ValueError, TypeError, IndexError, OSError, MemoryError, MissingExtraError) as error:
+        return _say(_as_options(str(error)), 2)
+
+
+def _as_options(message: str) -> str:
+    """The advice of the library, as one gives it here."""
+    return message.replace("set overwrite=True", "give --overwrite")
 
 
 def _say(message: str, code: int) -> int:

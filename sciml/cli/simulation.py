@@ -12,7 +12,7 @@ _WORTH_WORKERS = 20.0  # seconds of work from which on processes are started
 
 
 def recipe_for(
-    what: str, size: str, test: bool, trajectories: int | None, points: int | None, seed: int | None
+    what: str, size: str | None, test: bool, trajectories: int | None, points: int | None, seed: int | None
 ) -> Recipe:
     """The data of a scenario file (or its folder), else of the equation of that name.
 
@@ -20,6 +20,11 @@ def recipe_for(
         FileNotFoundError, ValueError: if it is neither, or an option does not go with it.
     """
     if not Path(what).exists() and what.isidentifier():
+        if size is not None:
+            raise ValueError(
+                f"`--size` goes with a scenario, got {size!r} with the equation {what} by name, which has one. Give "
+                "`--points` and `--trajectories`."
+            )
         return demonstration_recipe(
             what,
             trajectories=32 if trajectories is None else trajectories,
@@ -32,7 +37,7 @@ def recipe_for(
             f"`--points` and `--seed` go with an equation by name, got them with the scenario {what}. Change them in "
             "the scenario."
         )
-    scenario = load_scenario(Path(what), size)
+    scenario = load_scenario(Path(what), size or "default")
     config = scenario.test_data if test else scenario.train_data
     return scenario_recipe(scenario, config, trajectories)
 

@@ -16,10 +16,23 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"`{name}` must be positive and finite, got {value!r}. Give a number above 0.")
 
 
+def check_number(name: str, *values: float) -> None:
+    """Raise unless the values are finite."""
+    for value in values:
+        if not -float("inf") < value < float("inf"):
+            raise ValueError(f"`{name}` must be finite, got {value!r}. Give a number.")
+
+
 def check_at_least(name: str, value: float, low: float) -> None:
     """Raise unless `value >= low`."""
     if not value >= low:
         raise ValueError(f"`{name}` must be at least {low}, got {value!r}. Raise it to {low} or more.")
+
+
+def check_integer(name: str, value: int) -> None:
+    """Raise unless `value` is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ValueError(f"`{name}` must be a whole number, got {value!r}. Give an integer.")
 
 
 def check_whole(name: str, value: float, low: int) -> None:

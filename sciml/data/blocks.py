@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from sciml.core import FileContentError
 from sciml.core.atomic import prepare_folder, publish, replacing, sync
 
 CONFIGURATION = "configuration.json"
@@ -35,6 +36,7 @@ class BlockStore:
 
     Raises:
         FileExistsError: if there are blocks of another configuration and `overwrite` is not set.
+        FileContentError: if what says whose blocks they are is damaged and `overwrite` is not set.
         BlockingIOError: if another process is at work on them.
         OSError: if the folder is not writable.
     """
@@ -69,7 +71,7 @@ class BlockStore:
 
     def _claim(self, configuration: dict[str, Any], digest: str, overwrite: bool) -> None:
         record = self.folder / CONFIGURATION
-        found = recorded_digest(self.folder)
+        found = recorded_digest(self.folder, overwrite=overwrite)
         started = any(self.folder.glob("block-*.sha256"))
         if found != digest and started and not overwrite:
             raise FileExistsError(
@@ -93,7 +95,11 @@ class BlockStore:
         record = _record(self.folder, number)
         if not record.exists():
             return False
-        for line in record.read_text().splitlines():
+        lines = record.read_text(errors="replace").splitlines()
+        if not lines or not all("  " in line for line in lines):
+            warnings.warn(f"{record} must list the files of a block and does not, so it is made again.", stacklevel=2)
+            return False
+        for line in lines:
             expected, name = line.split("  ", 1)
             path = self.folder / name
             if not path.exists() or _file_digest(path) != expected:
@@ -121,10 +127,24 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(out.name + ".parts")
 
 
-def recorded_digest(folder: Path) -> str | None:
-    """Digest of the configuration whose blocks a folder holds, or None if there is none."""
+def recorded_digest(folder: Path, *, overwrite: bool = False) -> str | None:
+    """Digest of the configuration whose blocks a folder holds, or None if there is none.
+
+    Raises:
+        FileContentError: if the file that says so is damaged and `overwrite` is not set.
+    """
     record = folder / CONFIGURATION
-    return json.loads(record.read_text())["digest"] if record.exists() else None
+    if not record.exists():
+        return None
+    try:
+        return json.loads(record.read_text())["digest"]
+    except (ValueError, TypeError, KeyError) as error:  # ValueError: neither JSON nor text
+        if overwrite:
+            return None
+        raise FileContentError(
+            f"{record} must say whose blocks lie beside it, but it is truncated or damaged ({error}). Delete "
+            f"{folder}, or set overwrite=True; its blocks are made again."
+        ) from error
 
 
 def records(folder: Path) -> int:

@@ -114,7 +114,7 @@ def estimate(
         missing = []
     else:
         prepare_folder(out.parent)
-        begun = recorded_digest(parts_folder(out)) == recipe.digest
+        begun = recorded_digest(parts_folder(out), overwrite=overwrite) == recipe.digest
         missing = list(range(records(parts_folder(out)) if begun else 0, count))
     block, finish = _block_seconds(recipe, out.parent) if missing else (0.0, 0.0)
     return Estimate(
@@ -128,7 +128,7 @@ def estimate(
         file_bytes=recipe.stored_bytes(range(recipe.trajectories)),
         needed_bytes=format.bytes_needed(recipe, missing) if missing else 0,
         free_bytes=shutil.disk_usage(out.parent).free,
-        memory_bytes=_memory(recipe),
+        memory_bytes=recipe.memory_bytes,
     ).with_compute(compute or Serial())
 
 
@@ -148,7 +148,7 @@ def _block_seconds(recipe: Recipe, folder: Path) -> tuple[float, float]:
 
         # Steps that are chosen are timed by model time, from the start on.
         unit = recipe.dt_frame / 64 if recipe.dt is None else recipe.dt
-        units = math.ceil(float(recipe.times[-1]) / unit)
+        units = math.ceil(recipe.end / unit)
         run(1)
         start = time.perf_counter() - begin
         each = _seconds_each(run, units)
@@ -179,13 +179,6 @@ def _seconds_per_byte(folder: Path) -> float:
         file.flush()
         sync(Path(file.name))
     return (time.perf_counter() - begin) / _PROBE_BYTES
-
-
-def _memory(recipe: Recipe) -> int:
-    """Frames of a block twice (as they come, and stacked), and some twenty copies of its state in the method."""
-    rows = recipe.blocks[0]
-    state = len(rows) * len(recipe.equation.fields.names) * recipe.grid.size * 8
-    return 2 * recipe.stored_bytes(rows) + 20 * state
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,9 @@ import functools
 import importlib.metadata
 import json
 import math
+import os
 import platform
+import warnings
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -19,14 +21,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sciml.core import Key, digest
-from sciml.core.checks import check_at_least, check_multiple, check_positive
+from sciml.core.checks import check_at_least, check_integer, check_multiple, check_number, check_positive, check_whole
 from sciml.data.layout import DTYPES
 from sciml.data.metadata import Metadata
-from sciml.grids import Grid, resample
-from sciml.integrate import ETD43, ETDRK4, AbstractControl, AbstractMethod, Fixed, Ladder
+from sciml.grids import AbstractDealiasing, Grid, resample
+from sciml.integrate import AbstractControl, AbstractMethod, Fixed, Ladder
 from sciml.pde import AbstractEquation, AbstractInitial
-from sciml.pde.sampling import AbstractRandom, parameter_key
+from sciml.pde.parts import parts, replaced, rowed, takes_numbers
+from sciml.pde.sampling import AbstractDistribution, AbstractRandom, parameter_key
 from sciml.pde.spectral import Spectral
+from sciml.pde.start import check_fields, chosen_method, dropped_share
+
+_DROPPED = 1e-4  # of the mean square of an initial field
 
 
 @final
@@ -47,8 +53,9 @@ class Recipe:
         seed: of the initial fields and of sampled parameters.
         first_id: identity of the first trajectory; choose disjoint ranges for training and test data.
         method: integration method; by default `ETDRK4()` for fixed steps, `ETD43()` for chosen ones.
-        parameters: the equation's parameters that differ between trajectories: values, or what each trajectory draws
-            its own from, keyed by (seed, id): a distribution, or a random forcing.
+        parameters: the equation's parameters that differ between trajectories, by name, those of its parts as
+            `forcing.amplitude` or `velocity.0`: values, or what each trajectory draws its own from, keyed by
+            (seed, id): a distribution, or a random forcing. `WhiteForcing` is for `evolve_noisy` only.
         store_points: points per axis to store, by Fourier truncation; the grid's by default.
         block: trajectories solved together: the unit of work, of memory (all its stored frames) and of resuming.
         dtype: of the stored values, float32 or float64.
@@ -57,6 +64,7 @@ class Recipe:
 
     Raises:
         ValueError, TypeError: for arguments that cannot work.
+        MemoryError: if the memory of this machine does not hold the equation on this grid.
     """
 
     equation: AbstractEquation
@@ -82,8 +90,11 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "store_points", tuple(self.store_points or self.grid.points))
         object.__setattr__(self, "device", torch.device(self.device))
-        for name, low in (("trajectories", 1), ("block", 1), ("threads", 1), ("frames", 2), ("spin_up", 0)):
-            check_at_least(name, getattr(self, name), low)
+        for name, low in (("trajectories", 1), ("block", 1), ("threads", 1), ("frames", 2), ("first_id", 0)):
+            check_whole(name, getattr(self, name), low)
+        check_integer("seed", self.seed)
+        check_at_least("spin_up", self.spin_up, 0)
+        check_number("spin_up", self.spin_up)
         check_positive("dt_frame", self.dt_frame)
         self._choose_steps()
         if self.dtype not in DTYPES:
@@ -95,10 +106,8 @@ class Recipe:
                 "Solve on a finer grid or store fewer points."
             )
         self._check_parameters()
-        first = range(1)
-        # Both refuse what does not suit the grid or each other.
-        Spectral(self.varied(first), self.grid)
-        self.initial.sample(self.key(first), self.grid)
+        check_memory("the symbols of the equation on the `grid`", self.state_bytes(range(1)), "Take fewer points")
+        self._check_start()
 
     def _choose_steps(self) -> None:
         if self.dt is not None and self.control is not None:
@@ -107,24 +116,21 @@ class Recipe:
             )
         if isinstance(self.control, Fixed):
             raise ValueError(f"`control` must choose steps, got {self.control}. Give fixed steps as dt=...")
+        object.__setattr__(self, "method", chosen_method(self.method, self.dt, self.control))
         if self.dt is None:
             object.__setattr__(self, "control", self.control or Ladder())
         else:
             check_positive("dt", self.dt)
             assert self.steps(self.dt)[-1] > 0
-        object.__setattr__(self, "method", self.method or (ETD43() if self.dt is None else ETDRK4()))
 
     def _check_parameters(self) -> None:
-        fields = {f.name: getattr(self.equation, f.name) for f in dataclasses.fields(self.equation)}  # type: ignore[arg-type]
-        for name, value in fields.items():
-            if isinstance(value, Tensor) and value.ndim > 0:
-                raise ValueError(
-                    f"the equation's parameters must be single numbers here, got {name!r} of shape "
-                    f"{tuple(value.shape)}. Give values per trajectory as parameters={{{name!r}: ...}}."
-                )
-        for name, values in self.parameters.items():
-            numbers = [known for known, value in fields.items() if isinstance(value, float | Tensor | None)]
-            if name not in fields or not isinstance(values, Tensor | AbstractRandom):
+        known, given = dict(parts(self.equation)), self.parameters
+        numbers = [path for path in known if takes_numbers(self.equation, path)]
+        for name, values in given.items():
+            drawn = isinstance(values, AbstractRandom) and not isinstance(values, AbstractDistribution)
+            entry = known.get(name)
+            a_part = name in known and name not in numbers and not isinstance(entry, int | AbstractDealiasing)
+            if not (a_part if drawn else name in numbers and isinstance(values, Tensor | AbstractDistribution)):
                 raise ValueError(
                     f"`parameters` must map parameters of the equation ({', '.join(sorted(numbers))}) to tensors or to "
                     f"what they are drawn from, got {name!r}: {values!r}. Correct the name or the value."
@@ -134,7 +140,33 @@ class Recipe:
                     f"`parameters` must have shape ({self.trajectories},), got {name!r} of shape "
                     f"{tuple(values.shape)}. Give one value per trajectory."
                 )
+            inside = [other for other in given if other.startswith(f"{name}.")]
+            if inside:
+                raise ValueError(
+                    f"`parameters` must give a part of the equation or what is in it, got {name!r} and {inside[0]!r}. "
+                    "Drop one of them."
+                )
+        for path, values in rowed(self.equation):
+            if not any(path == name or path.startswith(f"{name}.") for name in given):
+                raise ValueError(
+                    f"the equation's parameters must be single numbers here, got {path!r} of shape "
+                    f"{tuple(values.shape)}. Give values per trajectory as parameters={{{path!r}: ...}}."
+                )
         self.varied(range(self.trajectories))  # the equation refuses values out of its range
+
+    def _check_start(self) -> None:
+        """Refuse what does not suit the grid or each other, by the first trajectory."""
+        first = range(1)
+        system, u0 = Spectral(self.varied(first), self.grid), self.initial.sample(self.key(first), self.grid)
+        check_fields(system.equation, self.grid, u0)
+        share = dropped_share(u0, system.modes)
+        if share > _DROPPED:
+            warnings.warn(
+                f"{share:.2g} of the mean square of the first initial field lies on modes that "
+                f"{type(self.equation).__name__} does not keep on this grid, those above {system.modes.highest}; they "
+                "are dropped at the start. Take a finer grid, or smoother fields.",
+                stacklevel=4,
+            )
 
     @property
     def stored_grid_points(self) -> tuple[int, ...]:
@@ -142,18 +174,26 @@ class Recipe:
         assert self.store_points is not None
         return self.store_points
 
-    def steps(self, dt: float) -> list[int]:
+    def steps(self, dt: float) -> range:
         """Number of the integrator step at each stored frame, with steps of `dt`."""
         each = check_multiple("dt_frame", self.dt_frame, "dt", dt)
         first = check_multiple("spin_up", self.spin_up, "dt", dt) if self.spin_up else 0
-        return [first + each * n for n in range(self.frames)]
+        return range(first, first + each * self.frames, each)
 
     @property
     def times(self) -> Float[Tensor, " time"]:
         """Time of each stored frame since the initial fields, [time]; exactly those of the steps, where fixed."""
         if self.dt is None:
             return self.spin_up + self.dt_frame * torch.arange(self.frames, dtype=torch.float64)
-        return self.dt * torch.tensor(self.steps(self.dt), dtype=torch.float64)
+        steps = self.steps(self.dt)
+        return self.dt * torch.arange(steps.start, steps.stop, steps.step, dtype=torch.float64)
+
+    @property
+    def end(self) -> float:
+        """Time of the last stored frame, [time]."""
+        if self.dt is None:
+            return self.spin_up + self.dt_frame * (self.frames - 1)
+        return self.dt * self.steps(self.dt)[-1]
 
     @property
     def chosen_method(self) -> AbstractMethod:
@@ -171,6 +211,16 @@ class Recipe:
         """Bytes of the stored values of some trajectories."""
         channels = len(self.equation.fields.names)
         return len(rows) * self.frames * channels * math.prod(self.stored_grid_points) * self.dtype.itemsize
+
+    def state_bytes(self, rows: range) -> int:
+        """Bytes for solving some trajectories: some twenty copies of their state."""
+        return 20 * len(rows) * len(self.equation.fields.names) * self.grid.size * 8
+
+    @property
+    def memory_bytes(self) -> int:
+        """Most bytes that a block takes: its frames twice (as they come, and stacked), and what solving takes."""
+        rows = self.blocks[0]
+        return 2 * self.stored_bytes(rows) + self.state_bytes(rows)
 
     @functools.cached_property
     def configuration(self) -> dict[str, Any]:
@@ -204,7 +254,7 @@ class Recipe:
         """The equation of some of the trajectories."""
         values = self.values(rows)
         moved = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in values.items()}
-        return dataclasses.replace(self.equation, **moved)  # type: ignore[type-var]
+        return replaced(self.equation, moved)
 
     def metadata(self, rows: range) -> Metadata:
         """Description of some of the trajectories, with where they come from, without date and host."""
@@ -217,11 +267,11 @@ class Recipe:
             parameters={name: v.double() for name, v in self.values(rows).items() if isinstance(v, Tensor)},
             provenance={
                 "sciml_version": importlib.metadata.version("sciml-torch"),
-                "equation": json.dumps(_plain(self.equation)),
-                "initial": json.dumps(_plain(self.initial)),
-                "method": json.dumps(_plain(self.method)),
-                **({"control": json.dumps(_plain(self.control))} if self.dt is None else {"solver_dt": self.dt}),
-                "solver_points": json.dumps(self.grid.points),
+                "equation": _json(_plain(self.equation)),
+                "initial": _json(_plain(self.initial)),
+                "method": _json(_plain(self.method)),
+                **({"control": _json(_plain(self.control))} if self.dt is None else {"solver_dt": self.dt}),
+                "solver_points": _json(self.grid.points),
                 "spin_up": self.spin_up,
                 "seed": self.seed,
                 "configuration_digest": self.digest,
@@ -251,8 +301,23 @@ class Recipe:
         return u.to(self.dtype)
 
 
+_json = functools.partial(json.dumps, allow_nan=False)
+
+
+def check_memory(what: str, needed: int, remedy: str) -> None:
+    """Raise MemoryError unless the memory of this machine holds so many bytes."""
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    if needed > there > 0:
+        raise MemoryError(
+            f"{what} must fit into memory, but take {needed / 1e9:.3g} GB of {there / 1e9:.3g} GB. {remedy}."
+        )
+
+
 def _plain(value: Any) -> Any:
-    """A configuration object as JSON values; dataclasses carry the name of their class.
+    """A configuration object as strict JSON values; dataclasses carry the name of their class, infinity is a string.
 
     Raises:
         TypeError: for an object that is no dataclass, so that its content cannot be told.
@@ -265,8 +330,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, Tensor):
-        return value.tolist()
+        return _plain(value.tolist())
     if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value

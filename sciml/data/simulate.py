@@ -123,7 +123,7 @@ def produce(
     Raises:
         FileExistsError: if the file or its blocks belong to another configuration and `overwrite` is not set, or a
             folder stands in the way.
-        FileContentError: if the file that exists cannot be read.
+        FileContentError: if the file that exists, or what says whose blocks lie beside it, cannot be read.
         BlockingIOError: if another process is making the same file.
         OSError: if the folder is not writable, or the disk does not hold the data; finished blocks are kept.
         SolveError: if a trajectory becomes non-finite; names its id and the time.
@@ -247,7 +247,8 @@ def is_finished(out: Path, wanted: str, overwrite: bool) -> bool:
 def _tidy(recipe: Recipe, out: Path) -> None:
     """Remove blocks left by a run that was killed after it had completed the file."""
     if parts_folder(out).exists():
-        with contextlib.suppress(FileExistsError, BlockingIOError):  # another configuration's, or at work
+        # Another configuration's, at work, or damaged.
+        with contextlib.suppress(FileExistsError, BlockingIOError, FileContentError):
             store = BlockStore(out, recipe.configuration, recipe.digest, overwrite=False)
             store.remove()
             store.release()

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.data.recipe import Recipe
+from sciml.data.recipe import Recipe, check_memory
 from sciml.grids import Grid, resample
 from sciml.integrate import Fixed, SaveAt, SolveError, solve
-from sciml.pde.step_limit import unstable_step
+from sciml.pde.spectral import Spectral
+from sciml.pde.start import check_fields
+from sciml.pde.step_limit import LastSeen, one_row, shrunken_steps, unstable_step, watched
 
 
 @torch.no_grad()
@@ -22,7 +24,12 @@ def solve_block(
 
     Raises:
         SolveError: if a trajectory becomes non-finite; names it, the time, and the CFL limit where there is one.
+        ValueError: if the equation has no solution for an initial field.
+        MemoryError: if the memory of this machine does not hold the block.
     """
+    if torch.device(recipe.device).type == "cpu":
+        remedy = "Take fewer trajectories per `block`, fewer `frames`, or fewer points of the `grid`"
+        check_memory("all frames of a block", recipe.memory_bytes, remedy)
     kept = 0
 
     def stored(_: Tensor, y: Tensor) -> Tensor:
@@ -34,23 +41,25 @@ def solve_block(
     with torch_threads(recipe.threads):
         system = recipe.system(rows)
         u0 = recipe.initial_fields(rows)
+        check_fields(system.equation, recipe.grid, u0)
+        term, seen = watched(system.term)
         times = recipe.times
         solution = solve(
-            system.term,
+            term,
             recipe.chosen_method,
             system.encode(u0),
             0.0,
-            float(times[-1]),
+            recipe.end,
             control=recipe.control or Fixed(n=recipe.steps(recipe.dt)[-1]),  # type: ignore[arg-type]
             save=SaveAt(ts=times, fn=stored),
             throw=False,
         )
     if bool(solution.result.any()):
-        raise SolveError(_failure(recipe, rows, u0, solution))
+        raise SolveError(_failure(recipe, rows, system, u0, solution, seen))
     return solution.ys.cpu()
 
 
-def _failure(recipe: Recipe, rows: range, u0: Tensor, solution: Any) -> str:
+def _failure(recipe: Recipe, rows: range, system: Spectral, u0: Tensor, solution: Any, seen: LastSeen) -> str:
     """Which trajectory was lost first, when, and why."""
     failed, steps = solution.result.nonzero()[:, 0], solution.stats.steps
     row = int(failed[steps[failed].argmin()])
@@ -59,15 +68,13 @@ def _failure(recipe: Recipe, rows: range, u0: Tensor, solution: Any) -> str:
         f"{recipe.first_id + rows.start + row}"
     )
     if recipe.dt is None:
-        return (
-            f"{begin} after {int(steps[row])} steps, which became too small. The equation may blow up there; else take "
-            "a finer grid or larger tolerances."
-        )
+        size, method = float(solution.stats.last_step[row]), recipe.chosen_method
+        return f"{begin}: " + shrunken_steps(system, seen, row, size, int(steps[row]), method)
     until = float(steps[row]) * recipe.dt
     small = Grid(recipe.stored_grid_points, recipe.grid.extent)
     kept = [(t, u) for t, u in zip(recipe.times.tolist(), solution.ys[row], strict=True) if 0 < t < until]
     frames = [(0.0, u0[row]), *((t, resample(u.double(), small, recipe.grid.points)) for t, u in kept)]
-    reason = unstable_step(recipe.varied(rows[row : row + 1]), recipe.grid, frames, recipe.dt, recipe.chosen_method)
+    reason = unstable_step(one_row(system.equation, row), recipe.grid, frames, recipe.dt, recipe.chosen_method)
     return f"{begin} at or shortly before time {until:g}: {reason}"
 
 

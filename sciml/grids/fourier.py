@@ -15,6 +15,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from sciml.grids.grid import Grid
+from sciml.grids.modes import Modes
 
 
 def transform(u: Float[Tensor, "*axes"], grid: Grid) -> Complex[Tensor, "*modes"]:
@@ -135,16 +136,12 @@ def _check_channels(name: str, field: Tensor, grid: Grid, channels: int) -> None
 def streamfunction(omega: Float[Tensor, "*axes"], grid: Grid) -> Float[Tensor, "*axes"]:
     """psi with Laplace(psi) = -omega and mean 0, [length²/time]."""
     _check_plane(grid)
-    return inverse_transform(inverse_laplacian(grid).to(omega) * -transform(omega, grid), grid)
+    return inverse_transform(_every_mode(grid).inverse_laplacian().to(omega) * -transform(omega, grid), grid)
 
 
-def inverse_laplacian(grid: Grid) -> Float[Tensor, "*mode"]:
-    """1 / -|k|² with 0 for the mean mode, [length²]."""
-    symbol = laplacian_symbol(grid)
-    symbol[(0,) * grid.ndim] = 1.0
-    inverse = 1 / symbol
-    inverse[(0,) * grid.ndim] = 0.0
-    return inverse
+def _every_mode(grid: Grid) -> Modes:
+    """All modes of real fields; their order is that of `transform`."""
+    return Modes(grid, tuple(count // 2 for count in grid.points))
 
 
 def velocity_from_vorticity(omega: Float[Tensor, "*lead channel x y"], grid: Grid) -> Float[Tensor, "*lead 2 x y"]:
@@ -152,7 +149,7 @@ def velocity_from_vorticity(omega: Float[Tensor, "*lead channel x y"], grid: Gri
     _check_plane(grid)
     _check_channels("omega", omega, grid, 1)
     kx, ky = (k.to(omega.device) for k in wavenumbers(grid, odd=True))
-    psi_hat = -inverse_laplacian(grid).to(omega) * transform(omega, grid)
+    psi_hat = -_every_mode(grid).inverse_laplacian().to(omega) * transform(omega, grid)
     u_hat = torch.cat([1j * ky * psi_hat, -1j * kx * psi_hat], dim=-3)
     return inverse_transform(u_hat.to(psi_hat.dtype), grid)
 
@@ -172,10 +169,6 @@ def leray_projection(velocity: Float[Tensor, "*axes"], grid: Grid) -> Float[Tens
         ValueError: if the channel axis does not hold one component per spatial axis.
     """
     _check_channels("velocity", velocity, grid, grid.ndim)
-    ks = [k.to(velocity) for k in wavenumbers(grid, odd=True)]
-    k = torch.stack(torch.broadcast_tensors(*ks))
-    squared = (k**2).sum(0)
-    inverse = torch.where(squared > 0, 1 / torch.where(squared > 0, squared, 1.0), 0.0)
+    k, inverse = (symbol.to(velocity) for symbol in _every_mode(grid).projection())
     u_hat = transform(velocity, grid)
-    gradient_part = (k * u_hat).sum(-grid.ndim - 1, keepdim=True) * inverse
-    return inverse_transform(u_hat - k * gradient_part, grid)
+    return inverse_transform(u_hat - k * (inverse * u_hat).sum(-grid.ndim - 1, keepdim=True), grid)

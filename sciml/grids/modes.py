@@ -112,6 +112,15 @@ class Modes:
         inverse[mean] = 0.0
         return inverse
 
+    def projection(self) -> tuple[Float[Tensor, "axis *mode"], Float[Tensor, "axis *mode"]]:
+        """k and k / |k|², of the part of a vector field without divergence: u - k (k / |k|² . u).
+
+        Real fields have no divergence along modes at N/2, whose k counts as 0.
+        """
+        k = torch.stack(torch.broadcast_tensors(*self.wavenumbers(odd=True)))
+        squared = (k**2).sum(0, keepdim=True)
+        return k, k / torch.where(squared > 0, squared, 1.0)
+
     def encode(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
         """The coefficients of fields given at the grid's points, over the last axes; other modes are dropped."""
         if tuple(u.shape[-self.grid.ndim :]) != self.grid.points:

@@ -119,6 +119,8 @@ class JointWalk:
         if control.accept_at_dt_min:
             stuck = stuck or not accept and dt <= control.dt_min * STRETCH
             h = max(h, control.dt_min)
+        elif self.rungs is not None:  # whose steps shrink without being rejected
+            stuck = stuck or h < self.rungs.floor
         elif not accept and h < control.dt_min:
             stuck = True
         self.h = h

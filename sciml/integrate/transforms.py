@@ -6,14 +6,26 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 from torch._C import _functorch  # type: ignore[attr-defined]
+from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
 from torch.autograd import forward_ad
 
 
 def is_differentiated(t: Tensor) -> bool:
-    """Whether `t` may be differentiated: in reverse, in forward mode, or by a transform of `torch.func`."""
+    """Whether `t` may be differentiated: in reverse, in forward mode, or by a transform of `torch.func`.
+
+    What is made inside a transform is wrapped by it too; it counts only if a level of it is differentiated, or mapped.
+    """
     if torch.compiler.is_compiling():  # no transform goes on inside a compiled solve
         return t.requires_grad
-    return t.requires_grad or _functorch.is_functorch_wrapped_tensor(t) or forward_ad.unpack_dual(t).tangent is not None
+    if not _functorch.is_functorch_wrapped_tensor(t):
+        return t.requires_grad or forward_ad.unpack_dual(t).tangent is not None
+    top = _functorch.peek_interpreter_stack()
+    if top is not None and top.level() > _functorch.maybe_get_level(t):  # tangents are seen on their own level only
+        with temporarily_pop_interpreter_stack():
+            return is_differentiated(t)
+    if t.requires_grad or _functorch.is_batchedtensor(t) or forward_ad.unpack_dual(t).tangent is not None:
+        return True
+    return is_differentiated(_functorch.get_unwrapped(t))
 
 
 def is_mapped(*tensors: Tensor) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sciml.core import Fields, Key
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
+from sciml.pde.conditions import AbstractCondition
 from sciml.pde.representation import AbstractRepresentation, RealFields
 
 Nonlinearity = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +39,8 @@ class AbstractEquation(abc.ABC):
     """How its fields become the state."""
     dealiasing: AbstractDealiasing = Truncation()
     """How products are kept free of aliases."""
+    conditions: tuple[AbstractCondition, ...] = ()
+    """What its initial fields must satisfy."""
 
     @abc.abstractmethod
     def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
@@ -55,7 +58,7 @@ class AbstractEquation(abc.ABC):
         """The modes it keeps on a grid.
 
         Raises:
-            ValueError: if the grid has another number of axes.
+            ValueError: if the grid has another number of axes, or too few points to keep a wave.
         """
         if grid.ndim != self.ndim:
             count = {1: "one spatial axis", 2: "two spatial axes", 3: "three spatial axes"}[self.ndim]
@@ -64,7 +67,14 @@ class AbstractEquation(abc.ABC):
                 f"{type(self).__name__} is posed on {count}, got a grid with {grid.ndim}. Give Grid(({example}), "
                 f"({example.replace('n', 'L')}))."
             )
-        return self.dealiasing.modes(grid, self.degree, real=self.representation.real)
+        modes = self.dealiasing.modes(grid, self.degree, real=self.representation.real)
+        if min(modes.highest) < 1:
+            raise ValueError(
+                f"{type(self).__name__} must keep at least one wave along every axis, but with products of "
+                f"{self.degree} fields {grid.points} points keep modes up to {modes.highest}. Use at least "
+                f"{self.degree + 2} points."
+            )
+        return modes
 
 
 class AbstractTransport(AbstractEquation):

@@ -20,6 +20,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
 from sciml.pde.base import AbstractTransport, Nonlinearity
+from sciml.pde.conditions import AbstractCondition, ZeroMean
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
 from sciml.pde.symbols import Symbols, kept_for_later
 from sciml.pde.vorticity_forcing import AbstractVorticityForcing
@@ -38,7 +39,7 @@ class PassiveScalar:
     """
 
     diffusivity: Parameter = 1e-3
-    gradient: float = 0.0
+    gradient: Parameter = 0.0
 
     def __post_init__(self) -> None:
         check_parameter("diffusivity", self.diffusivity, low=0.0)
@@ -51,7 +52,8 @@ class NavierStokes2D(AbstractTransport):
     """Vorticity equation on a periodic plane, decaying (no forcing) or forced, alone or with a passive scalar.
 
     The vorticity is the curl omega = dv/dx - du/dy with u = dpsi/dy, v = -dpsi/dx; its mean, and that of the velocity,
-    is 0. Positive drag damps. Forcing that is white in time is `WhiteForcing`, with `evolve_noisy`.
+    is 0: no periodic velocity has another one, so initial vorticity with a mean is refused.
+    Positive drag damps. Forcing that is white in time is `WhiteForcing`, with `evolve_noisy`.
 
     Args:
         viscosity: nu, [length²/time], at least 0.
@@ -66,6 +68,9 @@ class NavierStokes2D(AbstractTransport):
 
     ndim: ClassVar[int] = 2
     degree: ClassVar[int] = 2
+    conditions: ClassVar[tuple[AbstractCondition, ...]] = (
+        ZeroMean(0, "vorticity", "as that of every periodic velocity"),
+    )
     viscosity: Parameter = 1e-3
     drag: Parameter = 0.0
     forcing: AbstractVorticityForcing | None = None
@@ -97,18 +102,19 @@ class NavierStokes2D(AbstractTransport):
         to_slope = torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky))
         divergence = -1j * torch.stack(torch.broadcast_tensors(kx, ky))
         force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
-        symbols = Symbols(to_velocity, to_slope, divergence, *force)
-        gradient = None if self.scalar is None else self.scalar.gradient
+        alone = self.scalar is None
+        gradient = 0.0 if self.scalar is None else per_mode(self.scalar.gradient, 2)
+        symbols = Symbols(to_velocity, to_slope, divergence, torch.as_tensor(gradient, dtype=torch.float64), *force)
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-            velocity_symbol, slope_symbol, divergence_symbol, *force_hat = symbols(y)
-            velocity_hat = velocity_symbol * (y if gradient is None else y[:, :1])
-            carried = velocity_hat if gradient is None else torch.cat([velocity_hat, y[:, 1:]], dim=1)
+            velocity_symbol, slope_symbol, divergence_symbol, gradient, *force_hat = symbols(y)
+            velocity_hat = velocity_symbol * (y if alone else y[:, :1])
+            carried = velocity_hat if alone else torch.cat([velocity_hat, y[:, 1:]], dim=1)
             products = modes.coefficients(_products(modes.values(carried)))
-            slope = _sum_of_two(products if gradient is None else products[:, :2], slope_symbol)
+            slope = _sum_of_two(products if alone else products[:, :2], slope_symbol)
             if force_hat:
                 slope = slope + force_hat[0]
-            if gradient is None:
+            if alone:
                 return slope
             scalar_slope = _sum_of_two(products[:, 2:], divergence_symbol) - gradient * velocity_hat[:, 1:]
             return torch.cat([slope, scalar_slope], dim=1)

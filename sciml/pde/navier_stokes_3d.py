@@ -61,7 +61,7 @@ class NavierStokes3D(AbstractTransport):
         """-div(u u) and the force, without what has a divergence."""
         project = LerayProjection(modes)
         waves = torch.stack(torch.broadcast_tensors(*(-1j * k for k in modes.wavenumbers(odd=True))))
-        force = [] if self.forcing is None else [project(modes.encode(self.forcing.force(modes))[None])[0]]
+        force = [] if self.forcing is None else [project(_rows(modes.encode(self.forcing.force(modes))))]
         symbols = Symbols(waves, *force)
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
@@ -75,6 +75,11 @@ class NavierStokes3D(AbstractTransport):
     def speed(self, u: Float[Tensor, "batch channel x y z"], grid: Grid) -> Float[Tensor, "batch axis x y z"]:
         """|u|, |v|, |w|."""
         return u.abs()
+
+
+def _rows(force: Tensor) -> Tensor:
+    """With the batch axis that a force shared by all samples lacks."""
+    return force if force.ndim == 5 else force[None]
 
 
 def _products(velocity: Tensor) -> Tensor:

@@ -54,6 +54,8 @@ def check_parameter(
     if isinstance(parameter, bool) or not isinstance(parameter, int | float | Tensor):
         raise TypeError(f"`{name}` must be a number or a tensor, got {parameter!r}. Wrap several values in a tensor.")
     value = torch.as_tensor(parameter)
+    if value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"`{name}` must be real, got a tensor of {value.dtype}. Give its real part, or a float tensor.")
     if value.ndim > 1:
         raise ValueError(
             f"`{name}` must be a number or have shape (batch,), got {tuple(value.shape)}. Give one value per row."

@@ -16,6 +16,7 @@ from torch import Tensor
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
 from sciml.pde.base import AbstractTransport, Nonlinearity
+from sciml.pde.conditions import AbstractCondition, PositiveDepth
 from sciml.pde.gravity_waves import GravityWaves, combine, project
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
 from sciml.pde.symbols import Symbols
@@ -28,7 +29,8 @@ class ShallowWater(AbstractTransport):
 
     Linear waves and geostrophic balance are exact for any step. The mean of eta is conserved to rounding; without
     viscosity and drag so is the energy, the mean of ((H + eta) |u|² + g eta²)/2, as long as the fields are resolved.
-    Fronts steepen into bores, which take a viscosity that their width resolves. The depth must stay positive.
+    Fronts steepen into bores, which take a viscosity that their width resolves. The depth must stay positive: that of
+    initial fields is checked, and where it is lost on the way the equations have no solution: steps shrink to nothing.
 
     Args:
         gravity: g, [length/time²], larger than 0.
@@ -57,6 +59,11 @@ class ShallowWater(AbstractTransport):
         check_parameter("rotation", self.rotation)
         check_parameter("viscosity", self.viscosity, low=0.0)
         check_parameter("drag", self.drag, low=0.0)
+
+    @property
+    def conditions(self) -> tuple[AbstractCondition, ...]:
+        """A positive depth."""
+        return (PositiveDepth(self.depth),)
 
     @property
     def representation(self) -> GravityWaves:

@@ -18,7 +18,6 @@ from sciml.pde.cahn_hilliard import CahnHilliard
 from sciml.pde.combined import Combined
 from sciml.pde.diffusion import Diffusion, HyperDiffusion
 from sciml.pde.dispersion import Dispersion
-from sciml.pde.evolve import evolve
 from sciml.pde.fisher_kpp import FisherKPP
 from sciml.pde.ginzburg_landau import GinzburgLandau
 from sciml.pde.gray_scott import GrayScott
@@ -63,7 +62,7 @@ class Showcase:
         end: time of the last frame, [time]; the first one is at 0.
         frames: how many frames, evenly spaced; `end` is `frames - 1` times a whole multiple of `dt`.
         shows: what is to be seen, in a few words.
-        modulus: whether the picture is the modulus of the first two channels instead of the first channel.
+        modulus: whether the picture is the modulus over the channels instead of the first channel.
     """
 
     equation: AbstractEquation
@@ -80,15 +79,9 @@ class Showcase:
         """Time between frames, [time]."""
         return self.end / (self.frames - 1)
 
-    def solve(self, key: Key) -> Float[Tensor, "batch time channel *space"]:
-        """The fields at all frames."""
-        ts = self.dt_frame * torch.arange(self.frames, dtype=torch.float64)
-        return evolve(self.equation, self.grid, self.initial.sample(key, self.grid), ts, dt=self.dt)
-
-    def picture(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *plane"]:
-        """The one quantity to draw; of fields in three dimensions on the plane z = 0."""
-        plane = frames[..., 0] if self.grid.ndim == 3 else frames
-        return torch.linalg.vector_norm(plane[:, :, :2], dim=2) if self.modulus else plane[:, :, 0]
+    def quantity(self, frames: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batch time *space"]:
+        """The one quantity to draw."""
+        return torch.linalg.vector_norm(frames, dim=2) if self.modulus else frames[:, :, 0]
 
 
 def _line(points: int, length: float) -> Grid:
@@ -319,7 +312,7 @@ def _flows() -> dict[str, Showcase]:
             shows="waves run away from three hills; rotation keeps a vortex at each",
         ),
         "vector_burgers": Showcase(
-            equation=VectorBurgers(0.01, 2),
+            equation=VectorBurgers(0.03, 2),
             grid=_square(128, _TAU),
             initial=Channels((GaussianRandomField(1.0), GaussianRandomField(1.0))),
             dt=0.01,

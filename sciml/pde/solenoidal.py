@@ -21,9 +21,7 @@ class LerayProjection:
     """
 
     def __init__(self, modes: Modes) -> None:
-        k = torch.stack(torch.broadcast_tensors(*modes.wavenumbers(odd=True)))
-        squared = (k**2).sum(0, keepdim=True)
-        self._symbols = Symbols(k, k / torch.where(squared > 0, squared, 1.0))
+        self._symbols = Symbols(*modes.projection())
 
     def __call__(self, y: Complex[Tensor, "batch axis *mode"]) -> Complex[Tensor, "batch axis *mode"]:
         """The projected coefficients, in new memory."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.core.checks import check_positive, check_whole
+from sciml.core.checks import check_multiple, check_positive, check_whole
 from sciml.grids import Grid
 from sciml.integrate import AbstractMethod
 from sciml.pde.base import AbstractEquation
@@ -47,16 +47,35 @@ def energy(u: Float[Tensor, "batch time channel *space"]) -> Float[Tensor, "batc
 
 
 def is_steady(history: Float[Tensor, " window"], tolerance: float, windows: int) -> bool:
-    """Whether the last `windows` values and as many before them have the same mean, to a share `tolerance` of it.
+    """Whether the last `windows` values and as many before them have the same mean, and no trend, to a `tolerance`.
 
-    Their difference plus twice its standard error must not exceed that share, so that neither a trend nor too few data
-    pass. The standard error is that of independent windows: take them longer than the field remembers.
+    - The difference of the two means plus twice its standard error must not exceed that share of the mean, so that too
+      few data do not pass.
+    - A line is fitted to all 2 `windows` values. Where its slope is more than twice its standard error, they must not
+      have changed along it by more than a tenth of that share: slow growth is not steady, however smooth.
+
+    Standard errors are those of independent windows: take them longer than the field remembers.
     """
     if len(history) < 2 * windows:
         return False
     before, last = history[-2 * windows : -windows], history[-windows:]
     error = math.sqrt(float(before.var() + last.var()) / windows)
-    return float((last.mean() - before.mean()).abs()) + 2 * error <= tolerance * float(last.mean().abs())
+    share = tolerance * float(last.mean().abs())
+    change, its_error = _trend(history[-2 * windows :])
+    if change > max(2 * its_error, share / 10):
+        return False
+    return float((last.mean() - before.mean()).abs()) + 2 * error <= share
+
+
+def _trend(history: Float[Tensor, " window"]) -> tuple[float, float]:
+    """Change from the first to the last value along the line of least squares, and its standard error."""
+    values = history.double() - history.double().mean()
+    places = torch.arange(len(history), dtype=torch.float64)
+    places = places - places.mean()
+    slope = float((places * values).sum() / places.square().sum())
+    rest = values - slope * places
+    error = math.sqrt(float(rest.square().sum() / (len(history) - 2) / places.square().sum()))
+    return abs(slope) * (len(history) - 1), error * (len(history) - 1)
 
 
 @torch.no_grad()
@@ -84,7 +103,7 @@ def spin_up(
         window: over which the statistic is averaged, at 16 times, [time]; a whole multiple of 16 dt.
         longest: when to give up, [time].
         statistic: what must be steady.
-        tolerance: largest change that counts as none, as a share of the mean, [1].
+        tolerance: largest change that counts as none, as a share of the mean, [1]; a tenth of it where it is a trend.
         windows: how many make each of the two means that are compared, at least 2.
         method: integration method, `ETDRK4()` by default.
         throw: raise when the time is up; otherwise the result says that it was not steady.
@@ -94,7 +113,7 @@ def spin_up(
         NotSteadyError: if the statistic was not steady in time.
         SolveError: if a sample becomes non-finite.
     """
-    check_positive("window", window)
+    check_multiple("window", window, "16 dt", 16 * dt)
     check_positive("tolerance", tolerance)
     check_whole("windows", windows, 2)
     if not longest >= 2 * windows * window:

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sciml.grids import Grid
-from sciml.integrate import AbstractMethod
+from sciml.integrate import AbstractMethod, SemiLinear
 from sciml.integrate.methods.exponential_rk import AbstractExponentialRK
 from sciml.pde.base import AbstractEquation, AbstractTransport
+from sciml.pde.parts import replaced, rowed
+from sciml.pde.spectral import Spectral
 
 
 @torch.no_grad()
@@ -71,6 +75,55 @@ def unstable_step(
             f"Take dt={_below(dt / 4):g}, a finer grid, or control=Ladder()."
         )
     return f"dt={dt:g} may be too large for what is not linear. Take a smaller dt, a finer grid, or control=Ladder()."
+
+
+@final
+@dataclass(eq=False)
+class LastSeen:
+    """Time and state for which a term was asked last."""
+
+    t: Tensor | None = None
+    y: Tensor | None = None
+
+
+def watched(term: SemiLinear) -> tuple[SemiLinear, LastSeen]:
+    """A term that notes where it is evaluated, and its notes; nothing is computed or read from the device."""
+    seen = LastSeen()
+
+    def nonlinear(t: Tensor, y: Tensor) -> Tensor:
+        seen.t, seen.y = t, y
+        return term.nonlinear(t, y)
+
+    return replace(term, nonlinear=nonlinear), seen
+
+
+@torch.no_grad()
+def shrunken_steps(system: Spectral, seen: LastSeen, row: int, size: float, count: int, method: AbstractMethod) -> str:
+    """Why a trajectory whose steps were chosen was lost, and what to do, as the end of a sentence.
+
+    Args:
+        system: what was solved.
+        seen: where it came to.
+        row: of the trajectory in the batch.
+        size: of the last step, [time].
+        count: of the steps.
+        method: the method.
+    """
+    limit = math.inf
+    if seen.y is not None and bool(torch.isfinite(seen.y[row]).all()):
+        fields = system.decode(seen.y.detach())[row : row + 1]
+        limit = float(step_limit(one_row(system.equation, row), system.grid, fields, method))
+    known = "" if not 0 < limit < math.inf else f", where the CFL limit of {type(method).__name__} is {limit:.3g}"
+    at = math.nan if seen.t is None else float(seen.t)
+    return (
+        f"after {count} steps their size came down to {abs(size):.3g} at t={at:.6g}{known}. The solution may blow up "
+        "there, or have no meaning beyond; else take a finer grid or larger tolerances."
+    )
+
+
+def one_row(equation: AbstractEquation, row: int) -> AbstractEquation:
+    """The equation of one sample."""
+    return replaced(equation, {path: values[row : row + 1] for path, values in rowed(equation)})
 
 
 def _below(value: float) -> float:

@@ -13,13 +13,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sciml.core import Key
-from sciml.core.checks import check_at_least, check_multiple, check_positive, check_whole
+from sciml.core.checks import check_at_least, check_number, check_positive, check_whole
 from sciml.grids import Grid, Modes
-from sciml.integrate import SDE, ExponentialEulerMaruyama, Fixed, Ito, SaveAt, SemiLinear, SharedNoise, solve
+from sciml.integrate import (
+    ETD1,
+    SDE,
+    ExponentialEulerMaruyama,
+    Fixed,
+    Ito,
+    SaveAt,
+    SemiLinear,
+    SharedNoise,
+    SolveError,
+    solve,
+)
 from sciml.paths import BrownianMotion
 from sciml.pde.base import AbstractEquation
+from sciml.pde.evolve import why_lost
 from sciml.pde.representation import RealFields
 from sciml.pde.spectral import Spectral
+from sciml.pde.start import check_fields, check_times, step_numbers
+from sciml.pde.step_limit import LastSeen
 
 
 class _Ring(NamedTuple):
@@ -59,6 +73,8 @@ class WhiteForcing:
         check_positive("rate", self.rate)
         check_positive("low", self.low)
         check_at_least("high", self.high, self.low)
+        check_number("high", self.high)
+        check_number("power", self.power)
         check_whole("channel", self.channel, 0)
 
     def ring(self, modes: Modes) -> _Ring:
@@ -120,9 +136,19 @@ def evolve_noisy(
         throw: raise `SolveError` if a trajectory blows up.
 
     Raises:
-        ValueError: for a grid or times that do not fit, or an equation whose linear part is complex.
+        ValueError: for fields, a grid or times that do not fit, a channel that is not there, or an equation whose
+            linear part is complex.
+        TypeError: for times that are no tensor.
+        SolveError: if a trajectory becomes non-finite; a step beyond what transport allows is named.
     """
-    check_positive("dt", dt)
+    check_fields(equation, grid, u0)
+    check_times(ts)
+    counts = step_numbers(ts, dt)
+    if forcing.channel >= u0.shape[1]:
+        raise ValueError(
+            f"`channel` of the forcing must be one of the {u0.shape[1]} of {type(equation).__name__}, counted from 0, "
+            f"got {forcing.channel}. Its fields are {', '.join(equation.fields.names)}."
+        )
     system = Spectral(equation, grid, u0.device)
     linear = system.term.linear
     assert isinstance(linear, Tensor)
@@ -131,7 +157,6 @@ def evolve_noisy(
             f"random forcing needs real fields and a real linear part, got {type(equation).__name__}. Put what is "
             "imaginary into the nonlinear part."
         )
-    counts = [0 if t == 0 else check_multiple("ts", t, "dt", dt) for t in ts.tolist()]
     ring = forcing.ring(system.modes)
     y0 = torch.view_as_real(system.encode(u0))
     strength = torch.zeros(y0.shape[1:], dtype=y0.dtype, device=y0.device)
@@ -150,7 +175,7 @@ def evolve_noisy(
         structure=SharedNoise(motion),
         sense=Ito(),
     )
-    return solve(
+    solution = solve(
         term,
         ExponentialEulerMaruyama(),
         y0,
@@ -161,5 +186,9 @@ def evolve_noisy(
             ts=dt * torch.tensor(counts, dtype=torch.float64),
             fn=lambda t, y: system.decode(torch.view_as_complex(y.contiguous())),
         ),
-        throw=throw,
-    ).ys
+        throw=False,
+    )
+    if throw and bool((solution.result != 0).any()):
+        # With the noise left out, the method is ETD1.
+        raise SolveError(why_lost(system, solution, u0, solution.ys, ts, dt, LastSeen(), ETD1()))
+    return solution.ys

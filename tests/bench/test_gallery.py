@@ -41,6 +41,18 @@ def test_colours_diverge_around_zero_only_where_a_field_has_both_signs():
     assert flat["norm"].vmin < 1 < flat["norm"].vmax
 
 
+def test_a_still_has_the_range_of_its_frame_in_the_colours_of_the_film():
+    fading = np.linspace(0, 1, 64).reshape(8, 8) * np.array([1.0, 0.1, 0.01]).reshape(3, 1, 1)
+    made = Film(fading, np.arange(3.0), (1.0, 1.0), "u")
+    first, last = made.colours_at(0), made.colours_at(2)
+    assert first["cmap"] == last["cmap"] == "viridis"
+    assert first["norm"].vmax == pytest.approx(1, abs=0.02) and last["norm"].vmax == pytest.approx(0.01, rel=0.02)
+    assert made.colours["norm"].vmax > 0.9
+    assert np.asarray(thumbnail(made, 8)).std() == pytest.approx(
+        np.asarray(thumbnail(Film(fading[:1], np.zeros(1), (1.0, 1.0), "u"), 8)).std(), rel=0.02
+    )
+
+
 def test_a_thumbnail_is_upright():
     values = np.zeros((1, 8, 8))
     values[0, 7, 0] = 1.0  # largest x, smallest y: lower right

@@ -136,7 +136,9 @@ def test_simulate_by_the_name_of_an_equation(job, capsys):
     assert open_trajectories(job / "d").shape == (2, 101, 1, 64)
     assert call("inspect", job / "d", "--verify") == 0
     assert "every value is finite" in capsys.readouterr().out
+    capsys.readouterr()
     assert call(*call_it, job / "d.nc", "--seed", "1") == 2
+    assert "or give --overwrite to replace it" in capsys.readouterr().err
     assert call(*call_it, job / "d.nc", "--seed", "1", "--overwrite") == 0
     capsys.readouterr()
     assert call(*call_it, job / "d.nc", "--estimate", "--seed", "1") == 0
@@ -163,6 +165,7 @@ def test_who_works_depends_on_what_it_takes():
     [
         (["simulate", "nonsense", "--out", "{job}/n.nc"], "`name` must be a known equation, got 'nonsense'"),
         (["simulate", KS, "--points", "64", "--out", "{job}/n.nc"], "go with an equation by name"),
+        (["simulate", "wave", "--size", "smoke", "--out", "{job}/n.nc"], "`--size` goes with a scenario, got 'smoke'"),
         (
             ["simulate", "wave", "--workers", "2", "--scheduler", "tcp://h:1", "--out", "{job}/n.nc"],
             "not both",

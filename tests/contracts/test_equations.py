@@ -42,6 +42,7 @@ from sciml.pde import (
     Wave,
     evolve,
 )
+from sciml.pde.conditions import ZeroMean
 from sciml.pde.showcase import showcases
 from tests.helpers import final_subclasses
 
@@ -122,7 +123,6 @@ CASES = {
     "navier_stokes_2d": Case(
         lambda **p: NavierStokes2D(**p, forcing=KolmogorovForcing(2)),
         {"viscosity": (0.1, 0.2), "drag": (0.1, 0.3)},
-        conserved=(),
     ),
     "passive scalar": Case(
         lambda viscosity, kappa: NavierStokes2D(viscosity, scalar=PassiveScalar(kappa)),
@@ -141,7 +141,16 @@ def the_grid(equation: AbstractEquation) -> Grid:
 
 def start(equation: AbstractEquation, batch: int = 2) -> Tensor:
     noise = Channels((TruncatedFourier(2, 0.2),) * len(equation.fields.names))
-    return 0.3 + noise.sample(Key.rows(0, batch), the_grid(equation))
+    return mean(equation, 0.3) + noise.sample(Key.rows(0, batch), the_grid(equation))
+
+
+def mean(equation: AbstractEquation, value: float) -> Tensor:
+    """The same value for every channel that may have a mean, (channel, *1)."""
+    values = torch.full((len(equation.fields.names), *[1] * equation.ndim), value, dtype=torch.float64)
+    for condition in equation.conditions:
+        if isinstance(condition, ZeroMean):
+            values[condition.channel] = 0.0
+    return values
 
 
 def end(equation: AbstractEquation, u0: Tensor) -> Tensor:
@@ -221,11 +230,12 @@ def test_odd_grids_and_padding_give_what_truncation_gives(case):
     u0 = 0.01 * start(equation, 1)
     coarse, fine = the_grid(equation), the_grid(equation).with_points(24)
     fields = Channels((TruncatedFourier(2, 1e-3),) * len(equation.fields.names))
-    u0, u0_fine = (1e-2 + fields.sample(Key.rows(0, 1), grid) for grid in (coarse, fine))
+    u0, u0_fine = (mean(equation, 1e-2) + fields.sample(Key.rows(0, 1), grid) for grid in (coarse, fine))
     ts = torch.tensor([DT])
     exact = evolve(equation, fine, u0_fine, ts, dt=DT)[..., *[slice(None, None, 2)] * equation.ndim]
     odd = the_grid(equation).with_points(15)
-    assert evolve(equation, odd, 1e-2 + fields.sample(Key.rows(0, 1), odd), ts, dt=DT).isfinite().all()
+    u0_odd = mean(equation, 1e-2) + fields.sample(Key.rows(0, 1), odd)
+    assert evolve(equation, odd, u0_odd, ts, dt=DT).isfinite().all()
     assert torch.allclose(evolve(padded, coarse, u0, ts, dt=DT), exact, rtol=0, atol=1e-8)
     with pytest.raises(ValueError, match="even number of points"):
         padded.modes(odd)
@@ -237,6 +247,6 @@ def test_demonstrations_start(name):
     u0 = show.initial.sample(Key.rows(0, 1), show.grid)
     frames = evolve(show.equation, show.grid, u0, torch.tensor([0.0, show.dt]), dt=show.dt)
     assert frames.isfinite().all()
-    assert show.picture(frames).shape == (1, 2, *show.grid.points[:2])
+    assert show.quantity(frames).shape == (1, 2, *show.grid.points)
     steps = show.dt_frame / show.dt
     assert steps == pytest.approx(round(steps), abs=1e-9)

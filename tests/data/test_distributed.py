@@ -192,7 +192,7 @@ def test_a_random_forcing_is_drawn_for_each_trajectory(tmp_path):
 
 def test_equations_with_complex_fields_and_chosen_steps(tmp_path):
     made = Recipe(
-        GinzburgLandau(1.0, 0.0, 1.0), Grid((16, 16), (50.0, 50.0)), NoisyState((0.0, 0.0), PowerLaw(0.0, 4, rms=0.1)),
+        GinzburgLandau(1.0, 0.0, 1.0), Grid((16, 16), (50.0, 50.0)), NoisyState((0.0, 0.0), PowerLaw(0.0, 3, rms=0.1)),
         trajectories=3, frames=3, dt_frame=1.0, seed=1, block=2,
     )  # fmt: skip
     assert isinstance(made.control, Ladder) and isinstance(made.method, ETD43)
@@ -210,7 +210,7 @@ def test_equations_with_complex_fields_and_chosen_steps(tmp_path):
         (dict(control=Ladder()), "give `dt` or `control`, not both"),
         (dict(dt=None, control=Fixed(n=4)), "`control` must choose steps"),
         (dict(dt_frame=0.0), "`dt_frame` must be positive"),
-        (dict(threads=0), "`threads` must be at least 1"),
+        (dict(threads=0), "`threads` must be a whole number of at least 1"),
         (dict(parameters={"viscosity": Uniform(-1.0, 1.0)}), "`viscosity` must be"),
         (dict(parameters={"mass": Uniform(0.5, 1.0)}), "to tensors or to what they are drawn from"),
     ],

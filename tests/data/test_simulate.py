@@ -20,7 +20,7 @@ from sciml.data import Trajectories, content_digest, simulate, verify
 from sciml.data.blocks import BlockStore
 from sciml.grids import Grid, resample
 from sciml.integrate import ETD2RK, SolveError
-from sciml.pde import KuramotoSivashinsky, TruncatedFourier, evolve
+from sciml.pde import KuramotoSivashinsky, RandomSines, TruncatedFourier, evolve
 
 SMALL: dict[str, Any] = dict(trajectories=5, frames=4, dt_frame=0.5, dt=0.25, seed=3, block=2)
 GRID, INITIAL = Grid((32,), (22.0,)), TruncatedFourier(3)
@@ -108,6 +108,31 @@ def test_damaged_block_is_made_again_with_a_warning(tmp_path):
     assert content_digest(out) == content_digest(tmp_path / "whole.nc")
 
 
+@pytest.mark.parametrize("content", ["", "0123456789\n"])
+def test_block_with_a_damaged_record_is_made_again(tmp_path, content):
+    small(tmp_path / "whole.nc")
+    out = tmp_path / "a.nc"
+    with pytest.raises(KeyboardInterrupt):
+        small(out, progress=stop_after(17))
+    (tmp_path / "a.nc.parts" / "block-00001.sha256").write_text(content)
+    (tmp_path / "a.nc.parts" / "block-00001.nc").unlink()
+    with pytest.warns(UserWarning, match="block-00001.sha256 must list the files of a block"):
+        small(out)
+    assert content_digest(out) == content_digest(tmp_path / "whole.nc")
+
+
+@pytest.mark.parametrize("content", [b'{"dig', b"[1]", b"{}", b"\xff\xfe"])
+def test_damaged_record_of_the_configuration_is_named(tmp_path, content):
+    out = tmp_path / "a.nc"
+    with pytest.raises(KeyboardInterrupt):
+        small(out, progress=stop_after(9))
+    (tmp_path / "a.nc.parts" / "configuration.json").write_bytes(content)
+    with pytest.raises(FileContentError, match=r"configuration.json must say whose.*damaged.*overwrite=True"):
+        small(out)
+    small(out, overwrite=True)
+    assert os.listdir(tmp_path) == ["a.nc"]
+
+
 def test_blocks_of_another_configuration_are_refused(tmp_path):
     out = tmp_path / "a.nc"
     with pytest.raises(KeyboardInterrupt):
@@ -190,9 +215,21 @@ def test_blow_up_names_trajectory_and_remedy(tmp_path):
         (dict(dt=0.2), "`dt_frame` must be a whole multiple of `dt`"),
         (dict(spin_up=0.3), "`spin_up` must be a whole multiple of `dt`"),
         (dict(spin_up=-1.0), "`spin_up` must be at least 0"),
-        (dict(frames=1), "`frames` must be at least 2"),
-        (dict(trajectories=0), "`trajectories` must be at least 1"),
-        (dict(block=0), "`block` must be at least 1"),
+        (dict(frames=1), "`frames` must be a whole number of at least 2"),
+        (dict(trajectories=0), "`trajectories` must be a whole number of at least 1"),
+        (dict(block=0), "`block` must be a whole number of at least 1"),
+        (dict(trajectories=True), "`trajectories` must be a whole number"),
+        (dict(frames=True), "`frames` must be a whole number"),
+        (dict(block=True), "`block` must be a whole number"),
+        (dict(threads=True), "`threads` must be a whole number"),
+        (dict(seed=True), "`seed` must be a whole number"),
+        (dict(first_id=True), "`first_id` must be a whole number"),
+        (dict(first_id=-5), "`first_id` must be a whole number of at least 0"),
+        (dict(spin_up=float("inf"), dt=None), "`spin_up` must be finite"),
+        (dict(dt=None, method=ETD2RK()), r"error estimate, got ETD2RK\(\) without `dt`"),
+        (dict(parameters={"ndim": torch.ones(5)}), r"parameters of the equation \(viscosity\).* got 'ndim'"),
+        (dict(parameters={"dealiasing": RandomSines()}), "got 'dealiasing'"),
+        (dict(parameters={"viscosity": RandomSines()}), "got 'viscosity'"),
         (dict(store_points=(64,)), r"at most the grid's \(32,\), got \(64,\)"),
         (dict(store_points=(16, 16)), r"one entry per axis"),
         (dict(dtype=torch.float16), "`dtype` must be torch.float32 or torch.float64"),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sciml.integrate import ODE, PID, RK4, Bosh3, Clip, Direct, Dopri5, Fixed, Forward, SaveAt, SolveError, solve
+from sciml.integrate.transforms import is_differentiated
 
 # PyTorch scripts rules of its own at the first dual level.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -230,3 +231,30 @@ def test_mixed_precision():
         tree = solve(ODE(lambda t, y: {"a": layer(y["a"])}), Dopri5(), {"a": y0}, 0.0, 1.0, control=Fixed(n=3)).ys["a"]
     assert plain.dtype == torch.float32 and torch.equal(plain, tree)
     assert torch.isfinite(torch.autograd.grad(plain.sum(), layer.weight)[0]).all()
+
+
+def derivative_of(outer: str, inner: str, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Call `function(a, x)` with `a` differentiated by an outer transform and `x` by an inner one."""
+    apply = {
+        "grad": lambda f, x: torch.func.grad(f)(x),
+        "jvp": lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1],
+    }
+    one = torch.tensor(1.0)
+    apply[outer](lambda a: apply[inner](lambda x: function(a, x), one), one)
+
+
+@pytest.mark.parametrize("inner", ["grad", "jvp"])
+@pytest.mark.parametrize("outer", ["grad", "jvp"])
+def test_what_a_transform_differentiates_is_told_from_constants(outer, inner):
+    seen = []
+
+    def function(a: Tensor, x: Tensor) -> Tensor:
+        constant = 2 * torch.tensor(1.0)
+        seen.append([is_differentiated(t) for t in (constant, x.detach(), x, 2 * a, a * x, constant + x)])
+        return a * x * x
+
+    derivative_of(outer, inner, function)
+    assert seen == [[False, False, True, True, True, True]]
+    mapped = []
+    torch.vmap(lambda x: (mapped.append(is_differentiated(x)), x)[1])(torch.ones(2))
+    assert mapped == [True] and not is_differentiated(torch.ones(2))

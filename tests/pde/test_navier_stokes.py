@@ -91,8 +91,10 @@ def test_scalar_variance_is_conserved_and_gradients_are_right():
 
     def final(diffusivity):
         equation = NavierStokes2D(0.1, forcing=KolmogorovForcing(1), scalar=PassiveScalar(diffusivity, 1.0))
-        return evolve(equation, grid, noise(1, 2, 6, 6), at(0.2), dt=0.1)
+        return evolve(equation, grid, u0, at(0.2), dt=0.1)
 
+    u0 = noise(1, 2, 6, 6)
+    u0 = u0 - u0.mean((-2, -1), keepdim=True)
     assert torch.autograd.gradcheck(final, diffusivity)
 
 
@@ -250,3 +252,44 @@ def test_the_limit_of_the_step_is_that_of_the_velocity():
 def test_bad_input_is_answered(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+AMPLITUDES = torch.tensor([0.5, 2.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("points", [24, 2])
+@pytest.mark.parametrize(
+    "equation",
+    [
+        lambda a: NavierStokes2D(0.1, forcing=KolmogorovForcing(1, a)),
+        lambda a: NavierStokes2D(0.1, forcing=DiagonalForcing(1, a)),
+        lambda a: NavierStokes2D(0.1, forcing=KolmogorovForcing(2, a), scalar=PassiveScalar(0.1, a)),
+        lambda a: NavierStokes3D(0.1, forcing=ShearForcing(1, a)),
+        lambda a: NavierStokes3D(0.1, forcing=ABCForcing(1, a, 1.0, a, 2 * a)),
+    ],
+    ids=["kolmogorov", "diagonal", "scalar", "shear", "abc"],
+)
+def test_forcing_and_gradient_of_each_sample(equation, points):
+    """A value per sample, whatever the number of points: as many as samples, too."""
+    ndim = equation(1.0).ndim
+    grid = Grid((8, 10, 6)[:ndim] if points == 2 else (8,) * ndim, (TAU,) * ndim)
+    amplitudes = AMPLITUDES if points == 2 else torch.linspace(0.5, 2, 8, dtype=torch.float64)
+    u0 = noise(len(amplitudes), len(equation(1.0).fields.names), *grid.points)
+    u0 = u0 - u0.flatten(2).mean(2).reshape(*u0.shape[:2], *[1] * ndim)
+    together = evolve(equation(amplitudes), grid, u0, at(0.2), dt=0.1)
+    alone = [evolve(equation(float(a)), grid, u[None], at(0.2), dt=0.1) for a, u in zip(amplitudes, u0, strict=True)]
+    assert torch.allclose(together, torch.cat(alone), rtol=0, atol=1e-13)
+    assert float((together[0] - together[-1]).abs().max()) > 1e-3
+
+
+def test_gradients_of_forcing_and_mean_gradient_of_each_sample():
+    grid = Grid((6, 6), (TAU, TAU))
+    amplitude, gradient = AMPLITUDES.clone().requires_grad_(), (1 + AMPLITUDES).requires_grad_()
+    u0 = noise(2, 2, 6, 6)
+    u0 = u0 - u0.mean((-2, -1), keepdim=True)
+
+    def final(amplitude, gradient):
+        equation = NavierStokes2D(0.1, forcing=KolmogorovForcing(1, amplitude), scalar=PassiveScalar(0.1, gradient))
+        return evolve(equation, grid, u0, at(0.2), dt=0.1)
+
+    assert torch.autograd.gradcheck(final, (amplitude, gradient))

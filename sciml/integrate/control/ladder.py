@@ -40,7 +40,7 @@ class Ladder(AbstractControl):
         safety: part of the step size the error estimate allows that is taken, before it is lowered to a rung, [1].
         factor_min, factor_max: least and greatest change of the step size from one attempt to the next, [1].
         dt0: first step size, [time]; by default chosen from the nonlinear part at the start.
-        dt_min: fail below this step size, [time].
+        dt_min: fail when steps become smaller, [time]; by default 1e-9 of the unit, so that solutions that blow up end.
         dt_max: take no larger steps, [time].
 
     Raises:
@@ -54,7 +54,7 @@ class Ladder(AbstractControl):
     factor_min: float = 0.2
     factor_max: float = 4.0
     dt0: float | None = None
-    dt_min: float = 0.0
+    dt_min: float | None = None
     dt_max: float = math.inf
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Ladder(AbstractControl):
             factor_min=self.factor_min,
             factor_max=self.factor_max,
             dt0=dt0,
-            dt_min=self.dt_min,
+            dt_min=self.dt_min or 0.0,
             dt_max=self.dt_max,
             compact=False,
         )
@@ -100,6 +100,11 @@ class Rungs:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_log", math.log(self.ladder.ratio))
+
+    @property
+    def floor(self) -> float:
+        """The size below which steps have failed, [time]."""
+        return 1e-9 * self.unit if self.ladder.dt_min is None else self.ladder.dt_min
 
     def at_most(self, h: float) -> float:
         """The largest rung that is not above `h`."""

@@ -81,11 +81,11 @@ class ExponentialTableau:
         weights, rows = self._at_zero(self.b, self.c, self.a)
         one = torch.ones(len(self.c), dtype=torch.complex128)
         identity = torch.eye(len(self.c), dtype=torch.complex128)
-        for tenth in range(1, 1000):
-            y = 0.01j * tenth
+        for hundredths in range(1, 1000):
+            y = 0.01j * hundredths
             growth = 1 + y * (weights.to(one) @ torch.linalg.solve(identity - y * rows.to(one), one))
             if float(growth.abs()) > 1.01:
-                return 0.01 * (tenth - 1)
+                return 0.01 * (hundredths - 1)
         return math.inf
 
     @staticmethod

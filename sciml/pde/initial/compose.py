@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import Key
+from sciml.core.checks import check_number
 from sciml.grids import Grid
 from sciml.pde.base import AbstractInitial
 
@@ -22,6 +23,9 @@ class Constant(AbstractInitial):
     """
 
     values: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        check_number("values", *self.values)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
         """See `AbstractInitial.sample`."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import Key
-from sciml.core.checks import check_at_least, check_positive, check_whole
+from sciml.core.checks import check_at_least, check_number, check_positive, check_whole
 from sciml.grids import Grid, velocity_from_vorticity
 from sciml.pde.base import AbstractInitial
 from sciml.pde.initial.series import mode_box, radius, random_series
@@ -55,6 +55,7 @@ class GaussianRandomField(AbstractInitial):
 
     def __post_init__(self) -> None:
         check_at_least("peak", self.peak, 1)
+        check_number("peak", self.peak)
         check_positive("rms", self.rms)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
@@ -159,6 +160,7 @@ class McWilliams(AbstractInitial):
 
     def __post_init__(self) -> None:
         check_at_least("peak", self.peak, 1)
+        check_number("peak", self.peak)
         check_positive("energy", self.energy)
         check_whole("cutoff", self.cutoff, 1)
 

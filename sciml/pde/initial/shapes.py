@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.core import Key
-from sciml.core.checks import check_positive, check_whole
+from sciml.core.checks import check_number, check_positive, check_whole
 from sciml.grids import Grid
 from sciml.pde.base import AbstractInitial
 
@@ -42,11 +42,11 @@ def _gaussians(centres: Tensor, width: float, grid: Grid) -> Tensor:
     return result
 
 
-def _check_width(name: str, width: float, grid: Grid) -> None:
-    if any(width > length / 3 for length in grid.extent):
+def _check_width(name: str, width: float, grid: Grid, share: float = 1 / 3) -> None:
+    if any(width > share * length for length in grid.extent):
         raise ValueError(
-            f"`{name}` must be at most a third of the box {grid.extent}, got {width:g}. Take a smaller one or a larger "
-            "box."
+            f"`{name}` must be at most {share:.2g} of the box {grid.extent}, got {width:g}. Take a smaller one or a "
+            "larger box."
         )
 
 
@@ -72,6 +72,8 @@ class Bumps(AbstractInitial):
     def __post_init__(self) -> None:
         check_whole("count", self.count, 1)
         check_positive("width", self.width)
+        check_number("height", self.height)
+        check_number("background", self.background)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
         """See `AbstractInitial.sample`."""
@@ -106,6 +108,7 @@ class Vortices(AbstractInitial):
     def __post_init__(self) -> None:
         check_whole("count", self.count, 1)
         check_positive("core", self.core)
+        check_number("circulation", self.circulation)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
         """See `AbstractInitial.sample`.
@@ -114,6 +117,7 @@ class Vortices(AbstractInitial):
             ValueError: on other than two axes.
         """
         _check_plane("Vortices", grid)
+        _check_width("core", self.core, grid, 2**0.5 / 3)
         width = self.core / 2**0.5
         peak = self.circulation / (torch.pi * self.core**2)
         omega = Bumps(self.count, width, peak, signed=self.signed).sample(key, grid)
@@ -143,6 +147,8 @@ class ShearLayers(AbstractInitial):
 
     def __post_init__(self) -> None:
         check_positive("thickness", self.thickness)
+        check_number("speed", self.speed)
+        check_number("disturbance", self.disturbance)
         check_whole("waves", self.waves, 1)
 
     def sample(self, key: Key, grid: Grid) -> Float[Tensor, "batch channel *space"]:
@@ -178,7 +184,10 @@ class Spots(AbstractInitial):
         outside: value of each channel elsewhere, [field].
         count: how many, at least 1.
         radius: of the spots, [length].
-        edge: half width of their edges, [length].
+        edge: half width of their edges, [length], at most a third of the radius.
+
+    Raises:
+        ValueError: for values out of range; `sample` for spots too large for the box.
     """
 
     inside: tuple[float, ...]
@@ -191,6 +200,13 @@ class Spots(AbstractInitial):
         check_whole("count", self.count, 1)
         check_positive("radius", self.radius)
         check_positive("edge", self.edge)
+        if self.edge > self.radius / 3:
+            raise ValueError(
+                f"`edge` must be at most a third of the radius {self.radius:g}, got {self.edge:g}: wider ones make a "
+                "point of the middle. Take Bumps for shapes that are all edge."
+            )
+        check_number("inside", *self.inside)
+        check_number("outside", *self.outside)
         if len(self.inside) != len(self.outside) or not self.inside:
             raise ValueError(
                 f"`inside` and `outside` must have one value per channel, got {self.inside} and {self.outside}. Give "
