@@ -38,17 +38,23 @@ class System:
     Args:
         series: (batch, points) from a key and the number of points.
         horizons: steps ahead. length: of the series that the models see, in steps. unit: of a step, for the record.
+        updates: of every training.
+        steps: range in which the steps of S4D start.
     """
 
     series: Callable[[Key, int], Tensor]
     horizons: tuple[int, int]
     length: int
     unit: str
+    updates: int
+    steps: tuple[float, float]
 
 
 SYSTEMS = {
-    "lorenz": System(partial(lorenz, dt=0.05), (10, 20), 160, "0.05 time units; a Lyapunov time is 22 steps"),
-    "mackey_glass": System(mackey_glass, (42, 84), 160, "1 time unit; delay 17"),
+    "lorenz": System(
+        partial(lorenz, dt=0.05), (10, 20), 160, "0.05 time units; a Lyapunov time is 22 steps", 1500, (0.03, 1.0)
+    ),
+    "mackey_glass": System(mackey_glass, (42, 84), 160, "1 time unit; delay 17", 500, (0.01, 0.5)),
 }
 
 
@@ -120,16 +126,17 @@ def persistence(made: Data) -> Tensor:
     return made.test.inputs.expand(-1, -1, 2)
 
 
-BUDGET = Budget(updates=500, batch=32, weight_decay=0.0)
 TUNING = Budget(updates=150, batch=32, weight_decay=0.0)
 
 
 def run(name: str, smoke: bool, journal: Journal) -> Findings:
     """All contenders on one system, three seeds."""
     system = SYSTEMS[name]
-    budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (BUDGET, TUNING)
+    whole = Budget(updates=system.updates, batch=32, weight_decay=0.0)
+    budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (whole, TUNING)
     made = data(system, *((8, 4) if smoke else (1024, 256)))
-    build = partial(s4d_model, 1, 2, width=32, blocks=2, state=32, shortest=1e-2, longest=0.5)
+    shortest, longest = system.steps
+    build = partial(s4d_model, 1, 2, width=32, blocks=2, state=32, shortest=shortest, longest=longest)
     count = parameters(build())
     contenders = (
         Contender("S4D", build, rates=(4e-3, 1e-2), groups=slow_systems),

@@ -47,7 +47,7 @@ def task(length: int, budget: Budget) -> Task:
     )
 
 
-BUDGET = Budget(updates=1200, batch=16, weight_decay=0.0)
+BUDGET = Budget(updates=3000, batch=16, weight_decay=0.0)
 TUNING = Budget(updates=300, batch=16, weight_decay=0.0)
 
 
