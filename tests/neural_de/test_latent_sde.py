@@ -157,7 +157,7 @@ def test_methods_gradients_and_precisions():
     for method in (Milstein(), SRI2(), RI6()):  # of which the last two need the areas of the path
         made = model(method=method)
         assert math.isfinite(made.loss(batch, key).total.item())
-        assert math.isfinite(float(made.bound(batch, key, 2).sum()))
+        assert math.isfinite(made.bound(batch, key, 2).sum().item())
         made.sample_prior(key)
     single = SeriesBatch(batch.times.float(), batch.values.float(), batch.mask, batch.ids)
     made = direct.float()
