@@ -20,6 +20,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _deterministic():
-    """Each test starts from float64 and seed 0, whatever ran before it."""
+    """Each test starts from float64 and seed 0, whatever ran before it, and so do fixtures of the module after it."""
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float64)

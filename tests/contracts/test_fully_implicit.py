@@ -542,7 +542,7 @@ def test_float32(method):
 @METHOD
 def test_other_terms_are_refused(method):
     term = SemiLinear(-1.0, lambda t, y: y)
-    with pytest.raises(TypeError, match=rf"{name_of(method)} steps ODE\(f\) terms, got SemiLinear. Write the whole"):
+    with pytest.raises(TypeError, match=rf"{name_of(method)} steps ODE\(f\) terms, got SemiLinear. Take a method made"):
         solve(term, method, torch.ones(1, 1), 0.0, 1.0, control=Fixed(n=2))
 
 

@@ -342,7 +342,7 @@ def untyped():
 
 def test_what_is_refused():
     term, y0 = ODE(lambda t, y: -y), torch.ones(1, 4)
-    with pytest.raises(TypeError, match="Rodas5P steps ODE.f. terms, got SemiLinear. Write the whole"):
+    with pytest.raises(TypeError, match="Rodas5P steps ODE.f. terms, got SemiLinear. Take a method made"):
         solve(SemiLinear(-1.0, lambda t, y: y), Rodas5P(), y0, 0.0, 1.0, control=Fixed(n=2))
     fourier = Fourier(-(torch.fft.fftfreq(4) ** 2))
     with pytest.raises(TypeError, match="Rosenbrock23 needs the exact Jacobian, got structure=Fourier"):

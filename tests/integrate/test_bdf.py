@@ -424,7 +424,7 @@ def test_what_is_refused():
         BDF(0)
     with pytest.raises(ValueError, match="`order` of NDF must be at most 5, got 6. Order 6 is hardly stable"):
         NDF(6)
-    with pytest.raises(TypeError, match="BDF steps ODE.f. terms, got SemiLinear. Write the whole"):
+    with pytest.raises(TypeError, match="BDF steps ODE.f. terms, got SemiLinear. Take a method made"):
         solve(SemiLinear(-1.0, lambda t, y: y), BDF(), torch.ones(1, 1), 0.0, 1.0, control=Fixed(n=2))
     rough = ODE(lambda t, y: torch.where(y > 0.5, -1e4, 1e4) * (1 + y * y))
     with pytest.raises(SolveError, match="Newton's iteration for an implicit step did not converge"):
