@@ -326,13 +326,17 @@ def simulations():
 
 
 def kill_at_random(simulations: Simulations, folder: Path, kills: int) -> None:
-    """Kill runs at random moments, two per file."""
+    """Kill runs at random moments spread over the time a whole run takes, two per file."""
     seed = time.time_ns()
     draw, exits = random.Random(seed), []
     outs = [folder / f"{number}.nc" for number in range((kills + 1) // 2)]
+    simulations.start(folder / "timed.nc", SLOWLY)
+    began = time.perf_counter()
+    assert simulations.ended() == 0
+    whole = time.perf_counter() - began
     for number in range(kills):
         child = simulations.start(outs[number // 2], SLOWLY)
-        time.sleep(draw.uniform(0.0, 0.8))
+        time.sleep(whole * draw.uniform(number, number + 1) / kills)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, draw.choice([signal.SIGKILL, signal.SIGINT]))
         exits.append(simulations.ended())
