@@ -39,7 +39,7 @@ class System:
         series: (batch, points) from a key and the number of points.
         horizons: steps ahead. length: of the series that the models see, in steps. unit: of a step, for the record.
         updates: of every training.
-        steps: range in which the steps of S4D start.
+        steps: range in which the steps of S4D start. width, blocks, state: of S4D.
     """
 
     series: Callable[[Key, int], Tensor]
@@ -48,13 +48,34 @@ class System:
     unit: str
     updates: int
     steps: tuple[float, float]
+    width: int
+    blocks: int
+    state: int
 
 
 SYSTEMS = {
     "lorenz": System(
-        partial(lorenz, dt=0.05), (10, 20), 160, "0.05 time units; a Lyapunov time is 22 steps", 1500, (0.03, 1.0)
+        series=partial(lorenz, dt=0.05),
+        horizons=(10, 20),
+        length=160,
+        unit="0.05 time units; a Lyapunov time is 22 steps",
+        updates=2000,
+        steps=(0.1, 2.0),
+        width=24,
+        blocks=5,
+        state=8,
     ),
-    "mackey_glass": System(mackey_glass, (42, 84), 160, "1 time unit; delay 17", 500, (0.01, 0.5)),
+    "mackey_glass": System(
+        series=mackey_glass,
+        horizons=(42, 84),
+        length=160,
+        unit="1 time unit; delay 17",
+        updates=500,
+        steps=(0.01, 0.5),
+        width=32,
+        blocks=2,
+        state=32,
+    ),
 }
 
 
@@ -135,13 +156,14 @@ def run(name: str, smoke: bool, journal: Journal) -> Findings:
     whole = Budget(updates=system.updates, batch=32, weight_decay=0.0)
     budget, tuning = (Budget(3, 4), Budget(2, 4)) if smoke else (whole, TUNING)
     made = data(system, *((8, 4) if smoke else (1024, 256)))
+    shape = {"width": system.width, "blocks": system.blocks, "state": system.state}
     shortest, longest = system.steps
-    build = partial(s4d_model, 1, 2, width=32, blocks=2, state=32, shortest=shortest, longest=longest)
+    build = partial(s4d_model, 1, 2, **shape, shortest=shortest, longest=longest)
     count = parameters(build())
     contenders = (
-        Contender("S4D", build, rates=(4e-3, 1e-2), groups=slow_systems),
-        Contender("GRU", lambda: GRU(1, 2, width_for(count, 1, 2)), rates=(3e-3, 1e-2)),
-        Contender("GRU, 2 layers", lambda: GRU(1, 2, width_for(count, 1, 2, 2), 2), rates=(3e-3, 1e-2)),
+        Contender("S4D", build, rates=(1e-2, 2e-2, 4e-2), groups=slow_systems),
+        Contender("GRU", lambda: GRU(1, 2, width_for(count, 1, 2)), rates=(3e-3, 1e-2, 3e-2)),
+        Contender("GRU, 2 layers", lambda: GRU(1, 2, width_for(count, 1, 2, 2), 2), rates=(3e-3, 1e-2, 3e-2)),
     )
     made_task = task(made, system, budget.batch)
     tasks = dict.fromkeys(range(1 if smoke else 3), made_task)
@@ -150,6 +172,7 @@ def run(name: str, smoke: bool, journal: Journal) -> Findings:
         found = errors(baseline(made), made.test).tolist()
         rows.append({"contender": baseline.__name__, "seed": 0, **dict(zip(figures(system), found, strict=True))})
     settings: dict[str, object] = {"length": system.length, "horizons": system.horizons, "unit": system.unit}
+    settings |= {"s4d": shape | {"steps": system.steps}}
     settings |= {"training": len(made.training), "test": len(made.test)}
     settings |= {"budget": asdict(budget), "tuning": asdict(tuning)}
     return Findings(rows, settings, dict.fromkeys(figures(system), ".4f"))

@@ -140,12 +140,20 @@ class Modes:
 
     def coefficients(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
         """The kept coefficients of fields, at whatever points they are given."""
-        *others, last = self._axes
-        transformed = torch.fft.rfft if self.real else torch.fft.fft
-        y = _kept(transformed(u, dim=-1, norm="forward"), last)
-        for axis in reversed(others):
-            y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis)
-        return y
+        return self._forward(u, zeroed=True)
+
+    def unmasked(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
+        """`coefficients` in fewer passes, to be multiplied by a symbol that is `masked`.
+
+        Modes that are stored but not kept hold whatever the field has of them.
+        """
+        return self._forward(u, zeroed=False)
+
+    def masked(self, symbol: Inexact[Tensor, "*modes"]) -> Inexact[Tensor, "*modes"]:
+        """A symbol, 0 for modes that are stored but not kept."""
+        for m, highest in zip(self.numbers(), self.highest, strict=True):
+            symbol = torch.where(m.abs() <= highest, symbol, 0.0)
+        return symbol
 
     def holds(self, what: str, wavenumber: float, axis: int) -> None:
         """Raise unless the modes reach the wavenumber of a forcing or an initial field.
@@ -175,6 +183,14 @@ class Modes:
             count = kept
         return _Axis(place - self.grid.ndim, n, m, count, halved, count - kept)
 
+    def _forward(self, u: Tensor, *, zeroed: bool) -> Tensor:
+        *others, last = self._axes
+        transformed = torch.fft.rfft if self.real else torch.fft.fft
+        y = _kept(transformed(u, dim=-1, norm="forward"), last, zeroed)
+        for axis in reversed(others):
+            y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis, zeroed)
+        return y
+
     def _inverse(self, y: Tensor, points: tuple[int, ...]) -> Tensor:
         *others, last = self._axes
         for axis, count in zip(others, points, strict=False):
@@ -194,11 +210,11 @@ def _spread(y: Tensor, axis: _Axis, points: int) -> Tensor:
     return torch.cat([low, y.new_zeros(shape), high], dim=axis.dim)
 
 
-def _kept(y: Tensor, axis: _Axis) -> Tensor:
+def _kept(y: Tensor, axis: _Axis, zeroed: bool) -> Tensor:
     """The stored modes of an axis that holds all, which may be overwritten."""
     have, m = y.shape[axis.dim], axis.highest
     if have == axis.count:
-        if axis.zeros:
+        if axis.zeros and zeroed:
             y.narrow(axis.dim, m + 1, axis.zeros).zero_()
         return y
     if axis.halved:

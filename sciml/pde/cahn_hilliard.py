@@ -54,10 +54,11 @@ class CahnHilliard(AbstractEquation):
 
         That lets steps be some four times as large as with -u in the linear part (measured).
         """
-        symbols = Symbols(as_channel(per_mode(self.mobility, self.ndim) * modes.laplacian(), self.ndim))
+        symbol = modes.masked(per_mode(self.mobility, self.ndim) * modes.laplacian())
+        symbols = Symbols(as_channel(symbol, self.ndim))
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             u = modes.values(y)
-            return symbols(y)[0] * modes.coefficients(u * (u * u - 1.5))
+            return symbols(y)[0] * modes.unmasked(u * (u * u - 1.5))
 
         return nonlinear

@@ -99,8 +99,8 @@ class NavierStokes2D(AbstractTransport):
         kx, ky = modes.wavenumbers(odd=True)
         to_stream = -modes.inverse_laplacian()
         to_velocity = torch.stack([1j * ky * to_stream, -1j * kx * to_stream])
-        to_slope = torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky))
-        divergence = -1j * torch.stack(torch.broadcast_tensors(kx, ky))
+        to_slope = modes.masked(torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky)))
+        divergence = modes.masked(-1j * torch.stack(torch.broadcast_tensors(kx, ky)))
         force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
         alone = self.scalar is None
         gradient = 0.0 if self.scalar is None else per_mode(self.scalar.gradient, 2)
@@ -110,7 +110,7 @@ class NavierStokes2D(AbstractTransport):
             velocity_symbol, slope_symbol, divergence_symbol, gradient, *force_hat = symbols(y)
             velocity_hat = velocity_symbol * (y if alone else y[:, :1])
             carried = velocity_hat if alone else torch.cat([velocity_hat, y[:, 1:]], dim=1)
-            products = modes.coefficients(_products(modes.values(carried)))
+            products = modes.unmasked(_products(modes.values(carried)))
             slope = _sum_of_two(products if alone else products[:, :2], slope_symbol)
             if force_hat:
                 slope = slope + force_hat[0]

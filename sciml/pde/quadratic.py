@@ -13,11 +13,11 @@ def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
     """N(y) = -strength (i k_x + i k_y + ...) (u²)_k / 2: equal fluxes along all axes, [field/time]."""
     ndim = modes.grid.ndim
     k = dot(1.0, modes.wavenumbers(odd=True))
-    symbols = Symbols(as_channel(-0.5j * k * per_mode(strength, ndim), ndim))
+    symbols = Symbols(as_channel(modes.masked(-0.5j * k * per_mode(strength, ndim)), ndim))
 
     def nonlinear(t: Tensor, y: Tensor) -> Tensor:
         u = modes.values(y)
-        return modes.coefficients(u * u) * symbols(y)[0]
+        return modes.unmasked(u * u) * symbols(y)[0]
 
     return nonlinear
 

@@ -44,6 +44,15 @@ def test_coefficients_are_those_of_the_fourier_series(grid, real, degree):
     assert torch.allclose(modes.encode(modes.decode(y)), y, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: str(grid.points))
+@pytest.mark.parametrize("real", [True, False])
+def test_a_masked_symbol_does_what_zeroing_does(grid, real):
+    modes = Truncation().modes(grid, 2, real=real)
+    symbol = torch.rand(modes.shape, dtype=torch.float64) + 1
+    exact = symbol * modes.coefficients(field(grid, real))
+    assert torch.equal(modes.masked(symbol) * modes.unmasked(field(grid, real)), exact)
+
+
 def test_all_modes_give_the_field_back():
     for grid in GRIDS:
         modes = Truncation().modes(grid, 1)
