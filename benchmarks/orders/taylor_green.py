@@ -18,6 +18,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+import sciml
 from sciml.core import Key
 from sciml.grids import Grid
 from sciml.integrate import ETD43, Ladder, SaveAt, solve
@@ -116,6 +117,8 @@ def run(points: int, reynolds: float, t1: float) -> dict[str, object]:
     a, b, c = dissipation[place - 1 : place + 2].tolist()
     offset = 0.5 * (a - c) / (a - 2 * b + c)
     return {
+        "version": sciml.__version__,
+        "device": "cpu",
         "reynolds": reynolds,
         "points": points,
         "steps": steps,

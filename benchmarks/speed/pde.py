@@ -23,6 +23,7 @@ from torch import Tensor
 from sciml.core import Key
 from sciml.grids import Grid
 from sciml.integrate import ETD2RK, ETD43, ETDRK4, AbstractMethod, Fixed, Ladder, SaveAt, SemiLinear, SolveError, solve
+from sciml.integrate.phi import phi
 from sciml.pde import (
     AbstractEquation,
     Channels,
@@ -69,6 +70,63 @@ def transforms_only(grid: Grid, batch: int, inverse: int, forward: int, evaluati
     return run
 
 
+def plain_rollout(
+    linear: Tensor, nonlinear: Callable[[Tensor], Tensor], u0: Tensor, dt: float, steps: int, *, every: bool
+) -> Tensor:
+    """The same steps by the torch calls alone, without a library around them: what eager torch allows."""
+    ndim = u0.ndim - 2
+    axes, z = tuple(range(-ndim, 0)), dt * linear.double()
+    exponential, whole = phi(0, z).to(torch.complex64), (dt * phi(1, z)).to(torch.complex64)
+    last = (dt * phi(2, z)).to(torch.complex64)
+    first, kept = whole - last, []
+    y = torch.fft.rfftn(u0, dim=axes, norm="forward")
+    for _ in range(steps):
+        before = nonlinear(y)
+        moved = exponential * y
+        after = nonlinear(torch.addcmul(moved, whole, before))
+        y = torch.addcmul(moved, first, before).addcmul_(last, after)
+        if every:
+            kept.append(y)
+    found = torch.stack(kept, dim=1) if every else y
+    return torch.fft.irfftn(found, s=u0.shape[-ndim:], dim=axes, norm="forward")
+
+
+def plain_plane(points: int, nu: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """L and N of the vorticity equation on whole transforms, two of them each way."""
+    kx, ky = torch.fft.fftfreq(points, 1 / points)[:, None], torch.arange(points // 2 + 1.0)[None]
+    k2 = kx**2 + ky**2
+    stream = torch.where(k2 > 0, 1 / torch.where(k2 > 0, k2, 1.0), 0.0)
+    velocity = torch.stack([1j * ky * stream, -1j * kx * stream]).to(torch.complex64)
+    highest = (points - 1) // 3
+    kept = (kx.abs() <= highest) & (ky <= highest)
+    one, two = (torch.where(kept, symbol, 0.0).to(torch.complex64) for symbol in (kx**2 - ky**2, kx * ky))
+
+    def nonlinear(y: Tensor) -> Tensor:
+        fields = torch.fft.irfft2(velocity * y, norm="forward")
+        u, v = fields.unbind(1)
+        products = torch.empty_like(fields)
+        torch.mul(u, v, out=products[:, 0])
+        torch.sub(v, u, out=products[:, 1])
+        products[:, 1].mul_(v.add_(u))
+        hats = torch.fft.rfft2(products, norm="forward")
+        return (hats[:, :1] * one).addcmul_(hats[:, 1:], two)
+
+    return -nu * k2, nonlinear
+
+
+def plain_line(points: int, length: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """L and N of Kuramoto-Sivashinsky."""
+    m = torch.arange(points // 2 + 1.0)
+    k = m * (TAU / length)
+    flux = torch.where(m <= (points - 1) // 3, -0.5j * k, 0.0).to(torch.complex64)
+
+    def nonlinear(y: Tensor) -> Tensor:
+        u = torch.fft.irfft(y, n=points, norm="forward")
+        return torch.fft.rfft(u.square_(), norm="forward").mul_(flux)
+
+    return k**2 - k**4, nonlinear
+
+
 def exponax_rollout(
     stepper: Any, u0: Tensor, steps: int, *, every: bool
 ) -> tuple[Callable[[], Any], Callable[[], Tensor]]:
@@ -99,9 +157,10 @@ def contenders(
     steps: int,
     sign: float,
     make: Any,
+    plain: tuple[Tensor, Callable[[Tensor], Tensor]] | None,
     every: bool,
 ) -> dict[str, Callable[[], Any]]:
-    """exponax, sciml and sciml compiled, after their answers were compared."""
+    """exponax, sciml, sciml compiled and the plain loop, after their answers were compared."""
     system = Spectral(equation, grid)
     made: dict[str, Callable[[], Any]] = {}
     ours = quiet(lambda: rollout(system, ETD2RK(), u0, dt, steps, every=every))
@@ -114,6 +173,9 @@ def contenders(
         fast = compiled(system)
         made["sciml, compiled"] = quiet(lambda: rollout(fast, ETD2RK(), u0, dt, steps, every=every))
         check(f"{name}: compiled", made["sciml, compiled"](), ours(), 2e-4)
+    if plain is not None:
+        made["plain loop"] = quiet(functools.partial(plain_rollout, *plain, u0, dt, steps, every=every))
+        check(f"{name}: plain loop", made["plain loop"](), ours(), 2e-4)
     return made
 
 
@@ -131,7 +193,8 @@ def plane(rounds: int) -> list[Row]:
             make = functools.partial(exponax.stepper.NavierStokesVorticity, 2, TAU, points, dt, diffusivity=nu, order=2)
         for every in (False, True):
             name = f"vorticity {points}², batch {batch}, {steps} steps" + (", each kept" if every else "")
-            made = contenders(name, NavierStokes2D(nu), grid, u0, dt, steps, -1.0, make, every)
+            plain = plain_plane(points, nu)
+            made = contenders(name, NavierStokes2D(nu), grid, u0, dt, steps, -1.0, make, plain, every)
             made["transforms only"] = quiet(transforms_only(grid, batch, 2, 2, 2 * steps))
             rows += compare(name, made, rounds)
     return rows
@@ -146,7 +209,7 @@ def line(rounds: int) -> list[Row]:
     if exponax is not None:
         make = functools.partial(exponax.stepper.KuramotoSivashinskyConservative, 1, 64.0, 256, dt, order=2)
     name = "Kuramoto-Sivashinsky 256 points, batch 32, 200 steps, each kept"
-    made = contenders(name, KuramotoSivashinsky(), grid, u0, dt, steps, 1.0, make, True)
+    made = contenders(name, KuramotoSivashinsky(), grid, u0, dt, steps, 1.0, make, plain_line(256, 64.0), True)
     made["transforms only"] = quiet(transforms_only(grid, 32, 1, 1, 2 * steps))
     return compare(name, made, rounds)
 
@@ -164,7 +227,7 @@ def box(rounds: int) -> list[Row]:
         if exponax is not None:
             make = functools.partial(exponax.stepper.NavierStokesVelocity, 3, TAU, points, dt, diffusivity=nu, order=2)
         name = f"velocity {points}³, batch {batch}, {steps} steps"
-        made = contenders(name, NavierStokes3D(nu), grid, u0, dt, steps, 1.0, make, False)
+        made = contenders(name, NavierStokes3D(nu), grid, u0, dt, steps, 1.0, make, None, False)
         made["transforms only"] = quiet(transforms_only(grid, batch, 3, 5, 2 * steps))
         rows += compare(name, made, rounds)
     return rows

@@ -106,7 +106,7 @@ def test_windows_and_baselines_of_the_forecast(load):
         phase = 2 * torch.pi * key.uniform(1)
         return torch.sin(phase + 0.3 * torch.arange(points))
 
-    system = forecast.System(sine, (2, 5), 80, "0.3 rad", 1, (0.01, 0.1))
+    system = forecast.System(sine, (2, 5), 80, "0.3 rad", 1, (0.01, 0.1), 8, 1, 4)
     made = forecast.data(system, 20, 10)
     assert torch.equal(made.test.targets[:, :-5, 0], made.test.inputs[:, 2:-3, 0])
     assert torch.equal(made.test.targets[:, :-5, 1], made.test.inputs[:, 5:, 0])
