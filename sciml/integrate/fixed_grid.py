@@ -44,6 +44,7 @@ class FixedLoop:
         sign: direction of time, a number or (batch,).
         keep: called as keep(step, t, y) at the grid points `wanted`.
         wanted: numbers of the grid points whose state is kept.
+        checked_later: whether what is kept is checked once the loop is over, all of it together.
         recorder: outputs that read the dense output of every step, or None.
     """
 
@@ -53,6 +54,7 @@ class FixedLoop:
     sign: Any
     keep: Any
     wanted: set[int]
+    checked_later: bool
     recorder: Recorder
 
     def run(self, y0: Flat) -> Walked:
@@ -81,7 +83,9 @@ class FixedLoop:
             if recording:
                 attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
-            if i in self.wanted or i == last or i % STEPS_BETWEEN_CHECKS == 0:
+            keeps = i in self.wanted
+            checked_now = keeps and (step.status is not None or not self.checked_later)
+            if checked_now or i == last or i % STEPS_BETWEEN_CHECKS == 0:
                 if step.status is None:
                     y = checked = checks.passed(i, y, checked)
                 else:  # rows that failed were frozen above, at the step where they failed
@@ -89,7 +93,7 @@ class FixedLoop:
                     failed = torch.where(lost, i, failed)
                     result = torch.where(lost, int(Result.NON_FINITE), result)
                     y = checked = freeze(lost, checked, y)
-            if i in self.wanted:
+            if keeps:
                 self.keep(i, times[i], y)
         if checks.steps:
             found = torch.where(failed < 0, checks.failed(), -1)
@@ -130,19 +134,23 @@ class _Checks:
         return steps[seen.sum(dim=0)]
 
 
-def finite_rows(y: Flat) -> Tensor:
-    """Whether all entries of a row are finite, (batch,): where the sum of all entries times zero is zero.
+def finite_rows(y: Flat, axes: int = 1) -> Tensor:
+    """Whether all entries of a row are finite: where the sum of all entries times zero is zero.
 
     Not for code that is compiled, which takes x * 0 for zero.
+
+    Args:
+        y: states.
+        axes: how many leading axes count the rows: 1 for (batch,), 2 for (batch, time).
     """
-    rows = [_traces(leaf.detach()) for leaf in leaves_of(y)]
+    rows = [_traces(leaf.detach(), axes) for leaf in leaves_of(y)]
     return (rows[0] if len(rows) == 1 else torch.stack([row.double() for row in rows]).sum(dim=0)) == 0
 
 
-def _traces(leaf: Tensor) -> Tensor:
+def _traces(leaf: Tensor, axes: int) -> Tensor:
     """Zero in the rows of finite entries, else NaN; four times as fast as a mask of complex entries."""
     real = torch.view_as_real(leaf) if leaf.is_complex() else leaf
-    return (real.flatten(1) * 0).sum(dim=1)
+    return (real.flatten(axes) * 0).sum(dim=axes)
 
 
 def freeze(frozen: Tensor, old: Flat, new: Flat) -> Flat:

@@ -11,9 +11,11 @@ from torch.utils._pytree import TreeSpec
 from sciml.core import tree_map
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import Times
+from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, finite_rows, freeze
 from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves, restore
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.save import SaveAt
+from sciml.integrate.solution import Result
 from sciml.integrate.transforms import is_differentiated
 from sciml.integrate.wanted import wanted_on_grid
 
@@ -28,6 +30,7 @@ class GridPlan:
     ts_steps: list[int]
     every_steps: list[int]
     kept: dict[int, Any] = field(default_factory=dict)
+    stacked: list[Any] = field(default_factory=list)
 
     @staticmethod
     def make(save: SaveAt, times: Times, method: AbstractMethod, structure: TreeSpec | None) -> "GridPlan":
@@ -43,8 +46,55 @@ class GridPlan:
         """Step numbers whose state is kept."""
         return {*self.ts_steps, *self.every_steps}
 
+    @property
+    def checked_later(self) -> bool:
+        """Whether states are kept as they come and `settle` looks at them; a view may not show what is not finite."""
+        return self.save.fn is None
+
     def keep(self, step: int, t: Time, y: Flat) -> None:
-        self.kept[step] = self._view(t, y)
+        self.kept[step] = y if self.save.fn is None else self._view(t, y)
+
+    def settle(self, walked: Walked, *, repaired: bool) -> Walked:
+        """Stack what was kept, and look for rows that stopped being finite between the checks of the loop.
+
+        Args:
+            walked: what came of the loop.
+            repaired: put such rows back to where they were last finite. Nobody sees them where failures are raised.
+        """
+        for steps in self._stacks.values():
+            kept = [self.kept[step] for step in steps]
+            stack = lambda *leaves: torch.stack(leaves, dim=1)  # noqa: E731
+            self.stacked.append(tree_map(stack, *kept) if self.save.fn is not None else map_leaves(stack, *kept))
+        self.kept.clear()
+        return walked if self.save.fn is not None or not self.stacked else self._checked(walked, repaired)
+
+    def _checked(self, walked: Walked, repaired: bool) -> Walked:
+        y, failed, result = walked.y, walked.failed, walked.result
+        never = torch.iinfo(failed.dtype).max
+        failed = torch.where(failed < 0, never, failed)
+        rows = [torch.tensor(steps, device=failed.device) for steps in self._stacks.values()]
+        for steps, states in zip(rows, self.stacked, strict=True):
+            lost = ~finite_rows(states, axes=2) & (steps > 0)
+            failed = torch.minimum(failed, torch.where(lost, steps, never).amin(dim=1))
+        result = torch.where((result == 0) & (failed < never), int(Result.NON_FINITE), result)
+        if repaired:
+            checked = (failed - 1).div(STEPS_BETWEEN_CHECKS, rounding_mode="floor") * STEPS_BETWEEN_CHECKS
+            for steps, states in zip(rows, self.stacked, strict=True):
+                count = (steps < failed[:, None]).sum(dim=1)
+                newest = (count - 1).clamp(min=0)
+                newer = (failed < never) & (count > 0) & (steps[newest] > checked)
+                one = torch.arange(len(newest), device=newest.device)
+                y = freeze(newer, map_leaves(lambda leaf, at=(one, newest): leaf[at], states), y)
+                checked = torch.where(newer, steps[newest], checked)
+            for i, steps in enumerate(rows):
+                self.stacked[i] = _held(steps < failed[:, None], self.stacked[i], y)
+        return walked._replace(y=y, failed=torch.where(failed < never, failed, -1), result=result)
+
+    @property
+    def _stacks(self) -> dict[str, list[int]]:
+        """Numbers of the steps of each output."""
+        stacks = {"ts": self.ts_steps} if self.ts_steps else {}
+        return stacks if self.save.every is None else {**stacks, "steps": self.every_steps}
 
     def _view(self, t: Time, y: Flat) -> Any:
         state = restore(y, self.structure)
@@ -55,26 +105,28 @@ class GridPlan:
 
     def collect(self, times: Times, y0: Flat, y1: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
         """Times and states in the layout the user asked for."""
-        stacked = {"ts": self.ts_steps} if self.ts_steps else {}
-        if self.save.every is not None:
-            stacked["steps"] = self.every_steps
         ts: dict[str, Any] = {}
         ys: dict[str, Any] = {}
         if self.save.t0:
             ts["t0"], ys["t0"] = times[0], self._view(times[0], map_leaves(torch.clone, y0))
         if self.save.t1:
             ts["t1"], ys["t1"] = times[-1], self._view(times[-1], y1)
-        for name, steps in stacked.items():
+        for (name, steps), states in zip(self._stacks.items(), self.stacked, strict=True):
             if isinstance(times, Tensor):
                 ts[name] = times[steps].movedim(0, -1)
             else:
                 ts[name] = torch.tensor([times[step] for step in steps], dtype=torch.float64)
-            kept = [self.kept[step] for step in steps]
-            if isinstance(kept[0], Tensor):
-                ys[name] = torch.stack(kept, dim=1)
-            else:
-                ys[name] = tree_map(lambda *leaves: torch.stack(leaves, dim=1), *kept)
+            ys[name] = states if self.save.fn is not None else restore(states, self.structure)
         return ts, ys
+
+
+def _held(good: Tensor, states: Flat, y: Flat) -> Flat:
+    """States (batch, time, *state) where they are good, (batch, time), else `y`."""
+
+    def choose(kept: Tensor, last: Tensor) -> Tensor:
+        return torch.where(good.reshape(*good.shape, *[1] * (kept.ndim - 2)), kept, last.unsqueeze(1))
+
+    return map_leaves(choose, states, y)
 
 
 def _grid_points(ts: Tensor, times: Times, method: AbstractMethod) -> list[int]:

@@ -77,6 +77,8 @@ class Problem:
     params: tuple[Tensor, ...]
     max_steps: int
     executor: AbstractExecutor | None
+    throw: bool
+    """Whether failures are raised, so that no state of theirs is seen."""
     stopped: tuple[Tensor, Tensor] = field(init=False)
     """Step and time at which each sample ended, once solved."""
     watchers: list[AbstractOutput] = field(default_factory=list, init=False)
@@ -95,6 +97,7 @@ class Problem:
         max_steps: int,
         executor: AbstractExecutor | None,
         compile: bool,
+        throw: bool,
     ) -> "Problem":
         """Check what `solve` was given."""
         method = along_chords(method, term)
@@ -126,7 +129,7 @@ class Problem:
         if isinstance(term, SDE | Langevin) and saved.ts is not None and is_differentiated(saved.ts):
             raise times_have_no_gradient("`save.ts`")
         return Problem(
-            term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor
+            term, method, flat, structure, t0, t1, control, saved, checked_params(params), max_steps, executor, throw
         )
 
     @property
@@ -170,8 +173,10 @@ class Problem:
             whole = WholeGrid(self.term, self.method, times, plan.keep, plan.wanted, self._is_recorded())  # type: ignore[arg-type]
             walked = whole.run(self.y0)
         if walked is None:
-            loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, recorder)
+            later = plan.checked_later
+            loop = FixedLoop(self.term, self.method, times, clock.sign, plan.keep, plan.wanted, later, recorder)
             walked = loop.run(self.y0)
+        walked = plan.settle(walked, repaired=not self.throw or is_transforming())
         y, failed = walked.y, walked.failed
         self.stopped = (failed, _reached(times, failed.clamp(min=0)))
         taken = torch.where(failed >= 0, failed, steps)

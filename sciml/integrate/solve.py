@@ -94,7 +94,7 @@ def solve(
     events = checked_events(event)
     if events:
         _check_events(gradient, compile, executor)
-    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile)
+    problem = Problem.make(term, method, y0, t0, t1, control, save, params, max_steps, executor, compile, throw)
     if isinstance(problem.control, Ladder):
         check_ladder(isinstance(gradient, Direct | None), bool(events))
     if events:
