@@ -6,7 +6,7 @@ from torch import Tensor
 from sciml.grids import Modes
 from sciml.pde.base import Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, dot, per_mode
-from sciml.pde.symbols import Symbols
+from sciml.pde.symbols import Symbols, kept_for_later
 
 
 def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
@@ -17,7 +17,8 @@ def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
 
     def nonlinear(t: Tensor, y: Tensor) -> Tensor:
         u = modes.values(y)
-        return modes.unmasked(u * u) * symbols(y)[0]
+        squared = u * u if kept_for_later(u) else u.square_()
+        return modes.unmasked(squared) * symbols(y)[0]
 
     return nonlinear
 

@@ -1,7 +1,7 @@
 """`solve` on a fixed grid: output layouts, times, isolation of samples, gradients, and what is refused."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar, final
 
 import pytest
 import torch
@@ -11,14 +11,19 @@ from sciml.integrate import (
     ETD1,
     ETD2RK,
     ETDRK4,
+    ODE,
     AbstractControl,
+    AbstractMethod,
     Fixed,
+    Heun,
     Result,
     SaveAt,
     SemiLinear,
     SolveError,
     solve,
 )
+from sciml.integrate.flat import leaves_of
+from sciml.integrate.methods.base import Step
 
 
 class OtherControl(AbstractControl):
@@ -138,6 +143,71 @@ def test_a_failing_sample_leaves_the_others_bitwise_unchanged():
     assert torch.isfinite(solution.ys).all(), "a failed sample is frozen where it was last finite"
     with pytest.raises(SolveError, match=r"1 of 3 samples failed \(samples \[2\]\).*smaller dt"):
         solve(term, ETDRK4(), y0, 0.0, 5.0, control=Fixed(n=50))
+
+
+@pytest.mark.parametrize("every", [1, 3, 7, 16, 20, 50])
+@pytest.mark.parametrize("structure", ["tensor", "tuple"])
+def test_states_that_are_checked_together_equal_those_checked_one_by_one(every, structure):
+    y0 = torch.linspace(0.15, 3.2, 20, dtype=torch.float64)[:, None]
+    ts = torch.tensor([0.0, 0.3, 1.3, 1.3, 3.0, 5.0], dtype=torch.float64)
+
+    def final(fn, throw=False):
+        def f(t, y):
+            return y * y
+
+        if structure == "tensor":
+            term, start = ODE(f), y0
+        else:
+            term, start = ODE(lambda t, y: (f(t, y[0]), -y[1])), (y0, y0.expand(-1, 2).clone())
+        save = SaveAt(t1=True, ts=ts, every=every, fn=fn)
+        return solve(term, Heun(), start, 0.0, 5.0, control=Fixed(n=50), save=save, throw=throw)
+
+    together, alone = final(None), final(lambda t, y: y)
+    assert set(together.result.tolist()) == {int(Result.SUCCESS), int(Result.NON_FINITE)}
+    assert together.result.tolist() == alone.result.tolist()
+    assert len(set(together.stats.steps.tolist())) > 2
+    assert together.stats.steps.tolist() == alone.stats.steps.tolist()
+    for name, want in alone.ys.items():
+        for a, b in zip(leaves_of(together.ys[name]), leaves_of(want), strict=True):
+            assert torch.isfinite(a).all() and torch.equal(a, b), name
+    with pytest.raises(SolveError, match="samples failed"):
+        final(None, throw=True)
+
+
+@final
+class Pole(AbstractMethod):
+    """A "method" whose state is 1 / (t - 0.5): not finite at one step, finite again at the next."""
+
+    order: ClassVar[int] = 0
+    stages: ClassVar[int] = 0
+
+    def init(self, term: Any, t0: Any, y0: Any) -> None:
+        return None
+
+    def step(self, term: Any, t0: Any, t1: Any, y: Any, carry: Any) -> Step:
+        state = torch.ones_like(y) / torch.tensor(t1 - 0.5)
+        return Step(y=state, error=None, dense=None, carry=None, status=None)
+
+
+def test_a_kept_state_that_is_not_finite_is_a_failure_even_if_later_ones_are():
+    save = SaveAt(every=1, t1=True)
+    solution = solve(DECAY, Pole(), start(2), 0.0, 1.0, control=Fixed(n=4), save=save, throw=False)
+    assert solution.result.tolist() == [int(Result.NON_FINITE)] * 2
+    assert solution.stats.steps.tolist() == [2, 2]
+    assert torch.equal(solution.ys["steps"], torch.full((2, 4, 2), -4.0)), "where it was last finite"
+    assert torch.equal(solution.ys["t1"], torch.full((2, 2), -4.0))
+
+
+def test_a_sample_that_starts_non_finite_keeps_its_initial_state():
+    y0 = start()
+    y0[1, 0] = torch.nan
+    save = SaveAt(every=2, ts=torch.tensor([0.0, 1.0]), t1=True)
+    solution = solve(DECAY, ETDRK4(), y0, 0.0, 1.0, control=Fixed(n=4), save=save, throw=False)
+    assert solution.result.tolist() == [0, Result.NON_FINITE, 0]
+    for name, kept in solution.ys.items():
+        rows = kept[1] if name == "t1" else kept[1, -1]
+        assert torch.equal(rows.nan_to_num(7.0), y0[1].nan_to_num(7.0)), name
+    assert solution.stats.steps.tolist() == [4, 2, 4]
 
 
 def test_manual_stepping_equals_solve():

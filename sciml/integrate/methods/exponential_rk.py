@@ -8,6 +8,7 @@ imaginary part of L kept, multiplied by h and cast to the state. A pair has a se
 difference from the first estimates the error; it may use N(t1, y1), with which the next step begins.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -226,9 +227,7 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     """The table for this step size, computed or remembered."""
     if isinstance(dt, Tensor):
         return _build(tableau, term.linear, dt, y)
-    # Rounding of the grid must not make a new table for every step: 12 digits name a step size, and the table is
-    # made of those digits, so that it does not depend on which step asked first.
-    dt = float(f"{dt:.12e}")
+    dt = _named(dt)
     counted = isinstance(term.linear, Tensor) and not term.linear.is_inference()
     version = term.linear._version if counted else 0  # type: ignore[union-attr]
     key = (id(tableau), dt, y.dtype, y.device, memory_order(y), version)
@@ -243,6 +242,16 @@ def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, t
     _make_room(tables, table.nbytes)
     tables[key] = table
     return table
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(dt: float) -> float:
+    """The step size that a table is made of.
+
+    Rounding of the grid must not make a new table for every step: 12 digits name a step size, and the table is made of
+    those digits, so that it does not depend on which step asked first.
+    """
+    return float(f"{dt:.12e}")
 
 
 def _make_room(tables: dict[Any, Any], nbytes: int) -> None:
@@ -290,7 +299,8 @@ def exponential_step(tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1
     for i, c in enumerate(tableau.c[1:]):
         if c not in moved:
             moved[c] = table.exponentials[i] * y
-        slopes.append(_evaluate(term, t0 + c * dt, _combine(moved[c], table.a[i], slopes)))
+        time = t1 if c == 1.0 else t0 + c * dt
+        slopes.append(_evaluate(term, time, _combine(moved[c], table.a[i], slopes)))
     y1 = _combine(moved[1.0] if 1.0 in moved else table.exponentials[-1] * y, table.b, slopes)
     if tableau.error is None:
         return Step(y=y1, error=None, dense=None, carry=tables, status=None)
