@@ -11,10 +11,13 @@ Order = tuple[int, ...] | None
 
 def memory_order(x: Tensor) -> Order:
     """In which order the axes of a dense tensor lie in memory."""
-    if x.is_contiguous():
-        return None
-    strides = x.stride()
-    return tuple(sorted(range(x.ndim), key=lambda axis: -strides[axis]))
+    return None if x.is_contiguous() else _falling(x.stride())
+
+
+@functools.lru_cache(maxsize=1024)
+def _falling(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes from the largest stride to the smallest."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -strides[axis]))
 
 
 def in_order(x: Tensor, order: Order) -> Tensor:

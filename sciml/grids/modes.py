@@ -132,22 +132,40 @@ class Modes:
 
     def decode(self, y: Inexact[Tensor, "*modes"]) -> Inexact[Tensor, "*field"]:
         """Fields at the grid's points."""
-        return self._inverse(y, self.grid.points)
+        return self.values(y, self.grid.points)
 
-    def values(self, y: Inexact[Tensor, "*modes"]) -> Inexact[Tensor, "*field"]:
-        """Fields at the points where products are formed."""
-        return self._inverse(y, self.points)
+    def values(self, y: Inexact[Tensor, "*modes"], points: tuple[int, ...] | None = None) -> Inexact[Tensor, "*field"]:
+        """Fields at the points where products are formed.
 
-    def coefficients(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
-        """The kept coefficients of fields, at whatever points they are given."""
-        return self._forward(u, zeroed=True)
-
-    def unmasked(self, u: Inexact[Tensor, "*field"]) -> Inexact[Tensor, "*modes"]:
-        """`coefficients` in fewer passes, to be multiplied by a symbol that is `masked`.
-
-        Modes that are stored but not kept hold whatever the field has of them.
+        Args:
+            y: coefficients.
+            points: other points per axis.
         """
-        return self._forward(u, zeroed=False)
+        *others, last = self._axes
+        points = points or self.points
+        for axis, count in zip(others, points, strict=False):
+            y = torch.fft.ifft(_spread(y, axis, count), dim=axis.dim, norm="forward")
+        if self.real:
+            return torch.fft.irfft(y, n=points[-1], dim=-1, norm="forward")
+        return torch.fft.ifft(_spread(y, last, points[-1]), dim=-1, norm="forward")
+
+    def coefficients(self, u: Inexact[Tensor, "*field"], *, zeroed: bool = True) -> Inexact[Tensor, "*modes"]:
+        """The kept coefficients of fields, at whatever points they are given.
+
+        Fields that nobody else holds are freed on the way, so that the transforms work on memory that is still cached.
+
+        Args:
+            u: the fields.
+            zeroed: set modes that are stored but not kept to 0. What is to be multiplied by a symbol that is `masked`
+                may hold whatever the fields have of them, in fewer passes.
+        """
+        *others, last = self._axes
+        transformed = torch.fft.rfft if self.real else torch.fft.fft
+        y = _kept(transformed(u, dim=-1, norm="forward"), last, zeroed)
+        del u
+        for axis in reversed(others):
+            y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis, zeroed)
+        return y
 
     def masked(self, symbol: Inexact[Tensor, "*modes"]) -> Inexact[Tensor, "*modes"]:
         """A symbol, 0 for modes that are stored but not kept."""
@@ -182,22 +200,6 @@ class Modes:
         else:
             count = kept
         return _Axis(place - self.grid.ndim, n, m, count, halved, count - kept)
-
-    def _forward(self, u: Tensor, *, zeroed: bool) -> Tensor:
-        *others, last = self._axes
-        transformed = torch.fft.rfft if self.real else torch.fft.fft
-        y = _kept(transformed(u, dim=-1, norm="forward"), last, zeroed)
-        for axis in reversed(others):
-            y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis, zeroed)
-        return y
-
-    def _inverse(self, y: Tensor, points: tuple[int, ...]) -> Tensor:
-        *others, last = self._axes
-        for axis, count in zip(others, points, strict=False):
-            y = torch.fft.ifft(_spread(y, axis, count), dim=axis.dim, norm="forward")
-        if self.real:
-            return torch.fft.irfft(y, n=points[-1], dim=-1, norm="forward")
-        return torch.fft.ifft(_spread(y, last, points[-1]), dim=-1, norm="forward")
 
 
 def _spread(y: Tensor, axis: _Axis, points: int) -> Tensor:

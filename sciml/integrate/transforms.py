@@ -18,14 +18,19 @@ def is_differentiated(t: Tensor) -> bool:
     if torch.compiler.is_compiling():  # no transform goes on inside a compiled solve
         return t.requires_grad
     if not _functorch.is_functorch_wrapped_tensor(t):
-        return t.requires_grad or forward_ad.unpack_dual(t).tangent is not None
+        return t.requires_grad or _has_tangent(t)
     top = _functorch.peek_interpreter_stack()
     if top is not None and top.level() > _functorch.maybe_get_level(t):  # tangents are seen on their own level only
         with temporarily_pop_interpreter_stack():
             return is_differentiated(t)
-    if t.requires_grad or _functorch.is_batchedtensor(t) or forward_ad.unpack_dual(t).tangent is not None:
+    if t.requires_grad or _functorch.is_batchedtensor(t) or _has_tangent(t):
         return True
     return is_differentiated(_functorch.get_unwrapped(t))
+
+
+def _has_tangent(t: Tensor) -> bool:
+    """Whether forward mode goes through `t`."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(t).tangent is not None
 
 
 def is_mapped(*tensors: Tensor) -> bool:

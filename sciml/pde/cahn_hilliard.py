@@ -58,7 +58,11 @@ class CahnHilliard(AbstractEquation):
         symbols = Symbols(as_channel(symbol, self.ndim))
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-            u = modes.values(y)
-            return symbols(y)[0] * modes.unmasked(u * (u * u - 1.5))
+            return symbols(y)[0] * modes.coefficients(_slope(modes.values(y)), zeroed=False)
 
         return nonlinear
+
+
+def _slope(u: Tensor) -> Tensor:
+    """u³ - 3 u / 2."""
+    return u * (u * u - 1.5)

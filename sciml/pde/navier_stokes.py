@@ -108,9 +108,13 @@ class NavierStokes2D(AbstractTransport):
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             velocity_symbol, slope_symbol, divergence_symbol, gradient, *force_hat = symbols(y)
-            velocity_hat = velocity_symbol * (y if alone else y[:, :1])
-            carried = velocity_hat if alone else torch.cat([velocity_hat, y[:, 1:]], dim=1)
-            products = modes.unmasked(_products(modes.values(carried)))
+            # What has no name is freed when it was used, and its memory, which is still cached, serves what follows.
+            if alone:
+                products = modes.coefficients(_products(modes.values(velocity_symbol * y)), zeroed=False)
+            else:
+                velocity_hat = velocity_symbol * y[:, :1]
+                carried = torch.cat([velocity_hat, y[:, 1:]], dim=1)
+                products = modes.coefficients(_products(modes.values(carried)), zeroed=False)
             slope = _sum_of_two(products if alone else products[:, :2], slope_symbol)
             if force_hat:
                 slope = slope + force_hat[0]

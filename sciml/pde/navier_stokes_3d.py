@@ -66,8 +66,7 @@ class NavierStokes3D(AbstractTransport):
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
             k, *force_hat = symbols(y)
-            products = modes.coefficients(_products(modes.values(y)))
-            slope = project(_minus_divergence(products, k))
+            slope = project(_minus_divergence(modes.coefficients(_products(modes.values(y))), k))
             return slope + force_hat[0] if force_hat else slope
 
         return nonlinear

@@ -16,11 +16,14 @@ def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
     symbols = Symbols(as_channel(modes.masked(-0.5j * k * per_mode(strength, ndim)), ndim))
 
     def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-        u = modes.values(y)
-        squared = u * u if kept_for_later(u) else u.square_()
-        return modes.unmasked(squared) * symbols(y)[0]
+        return modes.coefficients(_squared(modes.values(y)), zeroed=False) * symbols(y)[0]
 
     return nonlinear
+
+
+def _squared(u: Tensor) -> Tensor:
+    """u², in the memory of u where nothing else needs it."""
+    return u * u if kept_for_later(u) else u.square_()
 
 
 def slopes(y: Tensor, ks: Tensor) -> Tensor:
