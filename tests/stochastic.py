@@ -235,7 +235,7 @@ def _one_step(
 ) -> Tensor:
     """What a step makes of every row of states, or of states and what the method carries beside them."""
     y, term = pairs[:, :d], make(NodePath(*nodes))
-    flat = Problem_.make(term, method, y, 0.0, h, Fixed(n=1), None, (), 10, None, False).term
+    flat = Problem_.make(term, method, y, 0.0, h, Fixed(n=1), None, (), 10, None, False, True).term
     flat.g._checked_additive = True  # type: ignore[attr-defined]  # an entry that stays 1 makes a linear g of a constant
     carry = method.init(flat, 0.0, pairs[:, d:] if pairs.shape[1] > d else y)
     step = method.step(flat, 0.0, h, y, carry)
