@@ -110,7 +110,7 @@ from sciml.integrate.phi import phi
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError, Stats
 from sciml.integrate.solve import solve
-from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, SemiLinear, Split
+from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, SemiLinear, Split, Weighted
 
 __all__ = [
     "WithKL",
@@ -233,6 +233,7 @@ __all__ = [
     "SSPRK3",
     "SaveAt",
     "SemiLinear",
+    "Weighted",
     "Solution",
     "SolveError",
     "Stats",

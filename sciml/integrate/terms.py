@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from sciml.core.symbols import Symbols
 from sciml.integrate.noise import AbstractNoise, AbstractSense
 
 Field = Callable[[Tensor, Any], Any]
@@ -76,6 +77,43 @@ class Split(AbstractTerm):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Weighted:
+    """N(t, y) = S M(y), a nonlinear part for `SemiLinear` that ends with one product for every entry.
+
+    Exponential methods without an error estimate multiply their weights by S once and evaluate M alone, unless S is
+    differentiated. Everything else calls it as any other field.
+
+    Args:
+        map: M, of the shape of `y`, [state].
+        symbol: S, [1/time]: a real or complex tensor that broadcasts to `y`. Give it in float64 or complex128.
+
+    Raises:
+        TypeError: if `map` cannot be called or `symbol` is no tensor.
+    """
+
+    map: Callable[[Tensor], Tensor]
+    symbol: Tensor
+    _casts: Symbols = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.map):
+            raise TypeError(
+                f"`map` must be a function or a module, got a {type(self.map).__name__}. "
+                "Write Weighted(lambda y: ..., symbol)."
+            )
+        if not isinstance(self.symbol, Tensor):
+            raise TypeError(
+                f"`symbol` must be a tensor, got a {type(self.symbol).__name__}. Write torch.tensor({self.symbol!r})."
+            )
+        object.__setattr__(self, "_casts", Symbols(self.symbol))
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """S M(y)."""
+        return self.map(y) * self._casts(y)[0]
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class SemiLinear(AbstractTerm):
     """dy/dt = L y + N(t, y) with L diagonal (elementwise) and constant in time.
 
@@ -83,7 +121,7 @@ class SemiLinear(AbstractTerm):
         linear: L, [1/time]: a number, or a real or complex tensor broadcastable to `y`. Give it in float64 or
             complex128; the tables made of it are computed in double precision and cast to the state.
         nonlinear: N(t, y), [state/time], of the shape of `y`. `t` is 0-D in the state's real dtype when the batch
-            shares it, else (batch, 1, ..., 1).
+            shares it, else (batch, 1, ..., 1). One that ends with a product is best given as `Weighted`.
 
     Tables of exponentials are kept with the term and shared between solves unless `linear` requires a gradient.
     """

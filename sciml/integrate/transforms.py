@@ -28,6 +28,11 @@ def is_differentiated(t: Tensor) -> bool:
     return is_differentiated(_functorch.get_unwrapped(t))
 
 
+def kept_for_later(x: Tensor) -> bool:
+    """Whether autograd or a compiler keeps what is made of `x`, so that it may not be overwritten."""
+    return torch.compiler.is_compiling() or is_differentiated(x)
+
+
 def _has_tangent(t: Tensor) -> bool:
     """Whether forward mode goes through `t`."""
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(t).tangent is not None

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.grids import AbstractDealiasing, Modes, Truncation
+from sciml.integrate import Weighted
 from sciml.pde.base import AbstractEquation, Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, check_ndim, check_parameter, per_mode
-from sciml.pde.symbols import Symbols
 
 
 @final
@@ -55,12 +55,8 @@ class CahnHilliard(AbstractEquation):
         That lets steps be some four times as large as with -u in the linear part (measured).
         """
         symbol = modes.masked(per_mode(self.mobility, self.ndim) * modes.laplacian())
-        symbols = Symbols(as_channel(symbol, self.ndim))
-
-        def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-            return symbols(y)[0] * modes.coefficients(_slope(modes.values(y)), zeroed=False)
-
-        return nonlinear
+        cubed = lambda y: modes.coefficients(_slope(modes.values(y)), zeroed=False)  # noqa: E731
+        return Weighted(cubed, as_channel(symbol, self.ndim))
 
 
 def _slope(u: Tensor) -> Tensor:

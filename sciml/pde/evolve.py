@@ -64,7 +64,7 @@ def evolve(
     y0 = system.encode(u0)
     if end == 0.0:
         return system.decode(y0)[:, None]
-    term, seen = watched(system.term)
+    term, seen = watched(system.term) if dt is None else (system.term, LastSeen())
     solution = solve(
         term,
         chosen,

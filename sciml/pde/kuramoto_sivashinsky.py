@@ -8,11 +8,11 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
+from sciml.core.symbols import Symbols
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, derivative
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, check_ndim, check_parameter, per_mode
 from sciml.pde.quadratic import quadratic_flux, slopes
-from sciml.pde.symbols import Symbols
 
 
 def _growth(viscosity: Parameter, modes: Modes) -> Tensor:

@@ -18,11 +18,12 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
+from sciml.core.symbols import Symbols
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
+from sciml.integrate.transforms import kept_for_later
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.conditions import AbstractCondition, ZeroMean
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
-from sciml.pde.symbols import Symbols, kept_for_later
 from sciml.pde.vorticity_forcing import AbstractVorticityForcing
 
 

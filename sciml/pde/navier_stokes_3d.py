@@ -14,13 +14,14 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
+from sciml.core.symbols import Symbols
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
+from sciml.integrate.transforms import kept_for_later
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.body_forcing import AbstractBodyForcing
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode
 from sciml.pde.representation import AbstractRepresentation
 from sciml.pde.solenoidal import LerayProjection, Solenoidal
-from sciml.pde.symbols import Symbols, kept_for_later
 
 
 @final

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sciml.core.symbols import Symbols
 from sciml.grids import Modes
 from sciml.pde.base import Nonlinearity
 from sciml.pde.parameters import Parameter, per_mode
-from sciml.pde.symbols import Symbols
 
 
 def pointwise(modes: Modes, function: Callable[..., Tensor], *parameters: Parameter) -> Nonlinearity:

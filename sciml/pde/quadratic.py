@@ -3,22 +3,20 @@
 import torch
 from torch import Tensor
 
+from sciml.core.symbols import Symbols
 from sciml.grids import Modes
+from sciml.integrate import Weighted
+from sciml.integrate.transforms import kept_for_later
 from sciml.pde.base import Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, dot, per_mode
-from sciml.pde.symbols import Symbols, kept_for_later
 
 
 def quadratic_flux(modes: Modes, strength: Parameter = 1.0) -> Nonlinearity:
     """N(y) = -strength (i k_x + i k_y + ...) (u²)_k / 2: equal fluxes along all axes, [field/time]."""
     ndim = modes.grid.ndim
     k = dot(1.0, modes.wavenumbers(odd=True))
-    symbols = Symbols(as_channel(modes.masked(-0.5j * k * per_mode(strength, ndim)), ndim))
-
-    def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-        return modes.coefficients(_squared(modes.values(y)), zeroed=False) * symbols(y)[0]
-
-    return nonlinear
+    symbol = as_channel(modes.masked(-0.5j * k * per_mode(strength, ndim)), ndim)
+    return Weighted(lambda y: modes.coefficients(_squared(modes.values(y)), zeroed=False), symbol)
 
 
 def _squared(u: Tensor) -> Tensor:

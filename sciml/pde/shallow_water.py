@@ -14,12 +14,12 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sciml.core import Fields
+from sciml.core.symbols import Symbols
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.conditions import AbstractCondition, PositiveDepth
 from sciml.pde.gravity_waves import GravityWaves, combine, project
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
-from sciml.pde.symbols import Symbols
 
 
 @final

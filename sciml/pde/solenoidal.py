@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from sciml.core.symbols import Symbols
 from sciml.grids import Modes
 from sciml.pde.representation import AbstractRepresentation
-from sciml.pde.symbols import Symbols
 
 
 @final

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from sciml.core import Key
 from sciml.core.checks import check_at_least, check_whole
+from sciml.core.symbols import Symbols
 from sciml.grids import Grid, Modes
 from sciml.pde.base import AbstractInitial, Nonlinearity
 from sciml.pde.sampling import AbstractRandom, parameter_key
-from sciml.pde.symbols import Symbols
 
 
 @final

@@ -4,8 +4,11 @@
     y1  = exp(h L) y     + h sum_i b_i(h L)  N(t + c_i h, Y_i)
 
 The weights are combinations of phi functions. They are computed once per step size in double precision, with the
-imaginary part of L kept, multiplied by h and cast to the state. A pair has a second result with other weights b, whose
-difference from the first estimates the error; it may use N(t1, y1), with which the next step begins.
+imaginary part of L kept, multiplied by h and cast to the state. Where N ends with a product, N(t, y) = S M(y), methods
+without an error estimate multiply the weights by S too and evaluate M alone (`Weighted`).
+
+A pair has a second result with other weights b, whose difference from the first estimates the error; it may use
+N(t1, y1), with which the next step begins.
 """
 
 import functools
@@ -22,7 +25,8 @@ from sciml.core.memory import in_order, memory_order
 from sciml.integrate.flat import real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.phi import phi
-from sciml.integrate.terms import AbstractTerm, SemiLinear
+from sciml.integrate.terms import AbstractTerm, SemiLinear, Weighted
+from sciml.integrate.transforms import is_differentiated, is_transforming
 
 Weight = Callable[[Tensor], Tensor]
 """A function of z = h L."""
@@ -178,7 +182,7 @@ class AbstractExponentialRK(AbstractMethod):
         check_semilinear(type(self).__name__, term, y0)
         assert isinstance(term, SemiLinear) and isinstance(y0, Tensor)
         tables = start_tables(term)
-        return (tables, _evaluate(term, t0, y0)) if self.tableau.reuses_last else tables
+        return (tables, _evaluate(term, None, t0, y0)) if self.tableau.reuses_last else tables
 
     def step(self, term: SemiLinear, t0: Time, t1: Time, y: State, carry: Any) -> Step:
         """One step; see `AbstractMethod.step`."""
@@ -203,11 +207,18 @@ def check_semilinear(name: str, term: AbstractTerm, y: Any) -> None:
             f"`linear` is complex but the state is {y.dtype}: the result would lose its imaginary part. "
             "Give a complex state, e.g. Fourier coefficients."
         )
-    if isinstance(linear, Tensor) and not _fits(linear.shape, y.shape):
-        raise ValueError(
-            f"`linear` must broadcast to the state {tuple(y.shape)}, got {tuple(linear.shape)}. "
-            "Give one value per mode, with leading axes of 1 or the batch."
+    symbol = term.nonlinear.symbol if isinstance(term.nonlinear, Weighted) else None
+    if symbol is not None and symbol.is_complex() and not y.is_complex():
+        raise TypeError(
+            f"`symbol` is complex but the state is {y.dtype}: the result would lose its imaginary part. "
+            "Give a complex state, e.g. Fourier coefficients."
         )
+    for name, value in (("linear", linear), ("symbol", symbol)):
+        if isinstance(value, Tensor) and not _fits(value.shape, y.shape):
+            raise ValueError(
+                f"`{name}` must broadcast to the state {tuple(y.shape)}, got {tuple(value.shape)}. "
+                "Give one value per mode, with leading axes of 1 or the batch."
+            )
 
 
 def _fits(shape: torch.Size, target: torch.Size) -> bool:
@@ -223,25 +234,43 @@ def start_tables(term: SemiLinear) -> dict[Any, Any]:
     return term.tables
 
 
-def _table(tableau: ExponentialTableau, term: SemiLinear, dt: Time, y: Tensor, tables: dict[Any, Any]) -> _Table:
+def _folded(tableau: ExponentialTableau, term: SemiLinear) -> Weighted | None:
+    """The nonlinear part, where its symbol goes into the weights."""
+    nonlinear = term.nonlinear
+    if tableau.error is None and isinstance(nonlinear, Weighted) and not is_differentiated(nonlinear.symbol):
+        return nonlinear
+    return None
+
+
+def _table(
+    tableau: ExponentialTableau,
+    term: SemiLinear,
+    folded: Weighted | None,
+    dt: Time,
+    y: Tensor,
+    tables: dict[Any, Any],
+) -> _Table:
     """The table for this step size, computed or remembered."""
+    symbol = None if folded is None else folded.symbol
     if isinstance(dt, Tensor):
-        return _build(tableau, term.linear, dt, y)
+        return _build(tableau, term.linear, symbol, dt, y)
     dt = _named(dt)
-    counted = isinstance(term.linear, Tensor) and not term.linear.is_inference()
-    version = term.linear._version if counted else 0  # type: ignore[union-attr]
-    key = (id(tableau), dt, y.dtype, y.device, memory_order(y), version)
+    key = (id(tableau), dt, y.dtype, y.device, memory_order(y), _version(term.linear), _version(symbol))
     if key in tables:
         tables[key] = tables.pop(key)  # the one used last goes last
         return tables[key]
     # Kept tables may serve a training step after an evaluation in inference mode.
     with torch.inference_mode(False):
-        linear = term.linear
-        kept = linear.clone() if isinstance(linear, Tensor) and linear.is_inference() else linear
-        table = _build(tableau, kept, dt, y)
+        linear = term.linear.clone() if isinstance(term.linear, Tensor) and term.linear.is_inference() else term.linear
+        table = _build(tableau, linear, symbol, dt, y)
     _make_room(tables, table.nbytes)
     tables[key] = table
     return table
+
+
+def _version(value: Any) -> int:
+    """How often a tensor was changed in place; -1 where there is none that counts."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else -1
 
 
 @functools.lru_cache(maxsize=1024)
@@ -261,7 +290,9 @@ def _make_room(tables: dict[Any, Any], nbytes: int) -> None:
         del tables[next(iter(tables))]
 
 
-def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Time, y: Tensor) -> _Table:
+def _build(
+    tableau: ExponentialTableau, linear: float | complex | Tensor, symbol: Tensor | None, dt: Time, y: Tensor
+) -> _Table:
     def wide(value: Tensor) -> Tensor:
         return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
@@ -269,12 +300,13 @@ def _build(tableau: ExponentialTableau, linear: float | complex | Tensor, dt: Ti
         linear = torch.tensor(linear, dtype=torch.complex128 if isinstance(linear, complex) else torch.float64)
     step = wide(dt) if isinstance(dt, Tensor) else dt
     z = (step * wide(linear)).to(y.device)
+    factor = step if symbol is None else step * wide(symbol).to(y.device)
     order = memory_order(y)
     made: dict[Weight, Tensor] = {}
 
     def ready(weight: Weight) -> Tensor:
         if weight not in made:  # stages share weights
-            made[weight] = in_order((step * weight(z)).to(y.dtype), order)
+            made[weight] = in_order((factor * weight(z)).to(y.dtype), order)
         return made[weight]
 
     def rows(row: dict[int, Weight]) -> dict[int, Tensor]:
@@ -293,19 +325,20 @@ def exponential_step(tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1
     """One step of an explicit exponential Runge-Kutta method, or of a pair."""
     dt = t1 - t0
     tables, first = carry if tableau.reuses_last else (carry, None)
-    table = _table(tableau, term, dt, y, tables)
-    slopes = [_evaluate(term, t0, y) if first is None else first]
+    folded = _folded(tableau, term)
+    table = _table(tableau, term, folded, dt, y, tables)
+    slopes = [_evaluate(term, folded, t0, y) if first is None else first]
     moved: dict[float, Tensor] = {}  # exp(c h L) y, shared by stages of equal c
     for i, c in enumerate(tableau.c[1:]):
         if c not in moved:
             moved[c] = table.exponentials[i] * y
         time = t1 if c == 1.0 else t0 + c * dt
-        slopes.append(_evaluate(term, time, _combine(moved[c], table.a[i], slopes)))
+        slopes.append(_evaluate(term, folded, time, _combine(moved[c], table.a[i], slopes)))
     y1 = _combine(moved[1.0] if 1.0 in moved else table.exponentials[-1] * y, table.b, slopes)
     if tableau.error is None:
         return Step(y=y1, error=None, dense=None, carry=tables, status=None)
     if tableau.reuses_last:
-        slopes.append(_evaluate(term, t1, y1))
+        slopes.append(_evaluate(term, folded, t1, y1))
         carry = (tables, slopes[-1])
     (i, weight), *rest = table.error.items()
     return Step(y=y1, error=_combined(weight * slopes[i], rest, slopes), dense=None, carry=carry, status=None)
@@ -318,16 +351,24 @@ def _combine(base: Tensor, weights: dict[int, Tensor], slopes: list[Tensor]) -> 
 
 
 def _combined(total: Tensor, weights: list[tuple[int, Tensor]], slopes: list[Tensor]) -> Tensor:
-    """More terms added to a total that nobody else holds: autograd keeps no sum, so that it may be overwritten."""
+    """More terms added to a total that nobody else holds: autograd keeps no sum, so that it may be overwritten.
+
+    `torch.vmap` knows addcmul_ of one sample after the other only, and no target that lacks an axis.
+    """
+    add = torch.addcmul if is_transforming() else torch.Tensor.addcmul_
     for j, weight in weights:
-        total.addcmul_(weight, slopes[j])
+        total = add(total, weight, slopes[j])
     return total
 
 
-def _evaluate(term: SemiLinear, t: Time, y: Tensor) -> Tensor:
-    real = real_dtype(y)
-    time = t.to(real) if isinstance(t, Tensor) else torch.scalar_tensor(t, dtype=real, device=y.device)
-    slope = term.nonlinear(time, y)
+def _evaluate(term: SemiLinear, folded: Weighted | None, t: Time, y: Tensor) -> Tensor:
+    """N(t, y), or M(y) where the weights hold the rest."""
+    if folded is None:
+        real = real_dtype(y)
+        time = t.to(real) if isinstance(t, Tensor) else torch.scalar_tensor(t, dtype=real, device=y.device)
+        slope = term.nonlinear(time, y)
+    else:
+        slope = folded.map(y)
     if slope.shape != y.shape or slope.dtype != y.dtype:
         raise ValueError(
             f"`nonlinear` must return shape {tuple(y.shape)} and {y.dtype} like the state, got "

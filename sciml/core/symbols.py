@@ -1,4 +1,4 @@
-"""Constant symbols in the dtype and on the device of whatever state they meet, and what may be overwritten."""
+"""Constant symbols in the dtype and on the device of whatever state they meet."""
 
 from typing import final
 
@@ -6,12 +6,6 @@ import torch
 from torch import Tensor
 
 from sciml.core.memory import Order, in_order, memory_order
-from sciml.integrate.transforms import is_differentiated
-
-
-def kept_for_later(x: Tensor) -> bool:
-    """Whether autograd or a compiler keeps what is made of `x`, so that it may not be overwritten."""
-    return torch.compiler.is_compiling() or is_differentiated(x)
 
 
 @final
