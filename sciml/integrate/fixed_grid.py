@@ -25,12 +25,14 @@ class Walked(NamedTuple):
         failed: per sample the number of the step or check at which it failed (-1: none).
         result: per sample.
         evaluations: per sample, where the method counts them, else None.
+        unchecked: whether states were kept that nobody has looked at.
     """
 
     y: Flat
     failed: Tensor
     result: Tensor
     evaluations: Tensor | None
+    unchecked: bool = False
 
 
 @final
@@ -44,7 +46,8 @@ class FixedLoop:
         sign: direction of time, a number or (batch,).
         keep: called as keep(step, t, y) at the grid points `wanted`.
         wanted: numbers of the grid points whose state is kept.
-        checked_later: whether what is kept is checked once the loop is over, all of it together.
+        checked_later: whether what is kept is checked once the loop is over, all of it together. Where steps report
+            failures of their own it is checked at once all the same.
         recorder: outputs that read the dense output of every step, or None.
     """
 
@@ -69,7 +72,7 @@ class FixedLoop:
         if 0 in self.wanted:
             self.keep(0, times[0], y)
         last = len(times) - 1
-        recording, checks = bool(self.recorder.outputs), _Checks()
+        recording, checks, later = bool(self.recorder.outputs), _Checks(), self.checked_later
         for i in range(1, last + 1):
             before = y
             step = self.method.step(self.term, times[i - 1], times[i], y, carry)
@@ -83,9 +86,8 @@ class FixedLoop:
             if recording:
                 attempt = Attempt(times[i - 1], times[i], before, step, True)
                 self.recorder.add(attempt, self._tau(i - 1), self._tau(i), last=i == last)
-            keeps = i in self.wanted
-            checked_now = keeps and (step.status is not None or not self.checked_later)
-            if checked_now or i == last or i % STEPS_BETWEEN_CHECKS == 0:
+            keeps, later = i in self.wanted, later and step.status is None
+            if (keeps and not later) or i == last or i % STEPS_BETWEEN_CHECKS == 0:
                 if step.status is None:
                     y = checked = checks.passed(i, y, checked)
                 else:  # rows that failed were frozen above, at the step where they failed
@@ -99,7 +101,7 @@ class FixedLoop:
             found = torch.where(failed < 0, checks.failed(), -1)
             failed = torch.maximum(failed, found)
             result = torch.where(found >= 0, int(Result.NON_FINITE), result)
-        return Walked(y, failed, result, evaluations)
+        return Walked(y, failed, result, evaluations, unchecked=later and bool(self.wanted))
 
     def _tau(self, i: int) -> float | Tensor:
         return self.times[i] * self.sign

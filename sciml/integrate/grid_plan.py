@@ -66,7 +66,7 @@ class GridPlan:
             stack = lambda *leaves: torch.stack(leaves, dim=1)  # noqa: E731
             self.stacked.append(tree_map(stack, *kept) if self.save.fn is not None else map_leaves(stack, *kept))
         self.kept.clear()
-        return walked if self.save.fn is not None or not self.stacked else self._checked(walked, repaired)
+        return self._checked(walked, repaired) if walked.unchecked else walked
 
     def _checked(self, walked: Walked, repaired: bool) -> Walked:
         y, failed, result = walked.y, walked.failed, walked.result

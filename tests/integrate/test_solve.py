@@ -12,11 +12,19 @@ from sciml.integrate import (
     ETD2RK,
     ETDRK4,
     ODE,
+    SDIRK2,
     AbstractControl,
     AbstractMethod,
+    Backsolve,
+    Checkpoint,
+    Direct,
     Fixed,
     Heun,
+    Quadrature,
+    RadauIIA5,
     Result,
+    Reversible,
+    Reversibly,
     SaveAt,
     SemiLinear,
     SolveError,
@@ -172,6 +180,55 @@ def test_states_that_are_checked_together_equal_those_checked_one_by_one(every, 
             assert torch.isfinite(a).all() and torch.equal(a, b), name
     with pytest.raises(SolveError, match="samples failed"):
         final(None, throw=True)
+
+
+@pytest.mark.parametrize("method", [SDIRK2(), RadauIIA5()], ids=lambda method: type(method).__name__)
+def test_a_step_that_reports_its_failure_is_frozen_there_whatever_is_kept(method):
+    y0, ends = torch.tensor([[0.9], [0.1]], dtype=torch.float64), []
+    for save in (SaveAt(t1=True), SaveAt(t1=True, every=3)):
+        for gradient in (Direct(), Checkpoint()):
+            rate = torch.ones((), dtype=torch.float64, requires_grad=True)
+            field = ODE(lambda t, y, rate=rate: rate * y * y)
+            control = Fixed(n=13)
+            solution = solve(
+                field, method, y0, 0.0, 1.3, control=control, save=save, throw=False, gradient=gradient, params=(rate,)
+            )
+            assert solution.result.tolist() == [int(Result.NOT_CONVERGED), 0]
+            y1 = solution.ys if save.every is None else solution.ys["t1"]
+            ends.append(torch.cat([y1.flatten(), torch.autograd.grad(y1.sum(), rate)[0][None]]).detach())
+            if save.every is not None:
+                assert torch.equal(solution.ys["steps"][0, -1], y1[0])
+    assert all(torch.allclose(end, ends[0], rtol=1e-9, atol=0) for end in ends), ends
+
+
+@pytest.mark.parametrize(
+    ("gradient", "method"),
+    [
+        (Direct(), Heun()),
+        (Checkpoint(), Heun()),
+        (Reversible(), Reversibly(Heun())),
+        (Quadrature(), Heun()),
+        (Backsolve(), Heun()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_views_are_given_finite_states_before_a_failure_is_raised(gradient, method):
+    rate = torch.ones((), dtype=torch.float64, requires_grad=True)
+    y0 = torch.tensor([[0.1, 0.2], [0.9, 2.0]], dtype=torch.float64)
+
+    def view(t: Any, y: torch.Tensor) -> torch.Tensor:
+        assert torch.isfinite(y).all()
+        return y.square()
+
+    for save in (
+        SaveAt(ts=torch.linspace(0, 5, 11, dtype=torch.float64), fn=view),
+        *([] if isinstance(gradient, Quadrature | Backsolve) else [SaveAt(every=7, fn=view)]),
+    ):
+        with pytest.raises(SolveError, match=r"1 of 2 samples failed \(samples \[1\]\)"):
+            solve(
+                ODE(lambda t, y: rate * y * y),
+                method, y0, 0.0, 5.0, control=Fixed(n=50), save=save, gradient=gradient, params=(rate,),
+            )  # fmt: skip
 
 
 @final

@@ -104,7 +104,7 @@ class Task:
         t0, t1 = (_plain(t) for t in (problem.t0, problem.t1))
         ts = None if problem.save.ts is None else problem.save.ts.detach().to(problem.device, torch.float64)
         y0 = map_leaves(torch.detach, problem.y0)
-        inner = replace(problem, y0=y0, t0=t0, t1=t1, save=SaveAt(t1=True, ts=ts))
+        inner = replace(problem, y0=y0, t0=t0, t1=t1, save=SaveAt(t1=True, ts=ts), throw=False)  # views are made of it
         maybe = (problem.t0, problem.t1, problem.save.ts)
         moving = tuple(t for t in maybe if isinstance(t, Tensor) and t.requires_grad)
         inputs = (*moving, *(leaf for leaf in leaves_of(problem.y0) if leaf.requires_grad), *captured.tensors)

@@ -79,7 +79,8 @@ class Job:
                 wanted = clock.turned_rows(tau if tau.ndim == 1 else clock.to_rows(tau))
         if wanted is not None:
             times = (*times, wanted)
-        inner = replace(problem, save=save, control=control, executor=executor)
+        # Views are made of its states before anything is raised, so that lost ones are put right.
+        inner = replace(problem, save=save, control=control, executor=executor, throw=False)
         if captured.random:
             inner.method = _Seeded(problem.method, problem.device)
         job = Job(problem, inner, clock, keeper, mode, times, plan, grid=grid, has_wanted=wanted is not None)
