@@ -58,7 +58,8 @@ class Modes:
     highest: tuple[int, ...]
     points: tuple[int, ...] = ()
     real: bool = True
-    _axes: tuple[_Axis, ...] = field(init=False, repr=False, compare=False)
+    _others: tuple[_Axis, ...] = field(init=False, repr=False, compare=False)
+    _last: _Axis = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.points:
@@ -69,17 +70,19 @@ class Modes:
                 f"`highest` must lie in 0..N/2 for a grid of {self.grid.points} points and products on {self.points}, "
                 f"got {self.highest}. Keep fewer modes; those at N/2 only where products are formed on the grid."
             )
-        object.__setattr__(self, "_axes", tuple(self._axis(axis) for axis in range(self.grid.ndim)))
+        *others, last = (self._axis(axis) for axis in range(self.grid.ndim))
+        object.__setattr__(self, "_others", tuple(others))
+        object.__setattr__(self, "_last", last)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the coefficients of one field."""
-        return tuple(axis.count for axis in self._axes)
+        return tuple(axis.count for axis in (*self._others, self._last))
 
     def numbers(self) -> tuple[Float[Tensor, "..."], ...]:
         """m along each axis, shaped to broadcast against coefficients."""
         numbers = []
-        for place, axis in enumerate(self._axes):
+        for place, axis in enumerate((*self._others, self._last)):
             if axis.halved:
                 m = torch.arange(axis.count, dtype=torch.float64)
             else:
@@ -141,13 +144,12 @@ class Modes:
             y: coefficients.
             points: other points per axis.
         """
-        *others, last = self._axes
         points = points or self.points
-        for axis, count in zip(others, points, strict=False):
+        for axis, count in zip(self._others, points, strict=False):
             y = torch.fft.ifft(_spread(y, axis, count), dim=axis.dim, norm="forward")
         if self.real:
             return torch.fft.irfft(y, n=points[-1], dim=-1, norm="forward")
-        return torch.fft.ifft(_spread(y, last, points[-1]), dim=-1, norm="forward")
+        return torch.fft.ifft(_spread(y, self._last, points[-1]), dim=-1, norm="forward")
 
     def coefficients(self, u: Inexact[Tensor, "*field"], *, zeroed: bool = True) -> Inexact[Tensor, "*modes"]:
         """The kept coefficients of fields, at whatever points they are given.
@@ -159,11 +161,10 @@ class Modes:
             zeroed: set modes that are stored but not kept to 0. What is to be multiplied by a symbol that is `masked`
                 may hold whatever the fields have of them, in fewer passes.
         """
-        *others, last = self._axes
         transformed = torch.fft.rfft if self.real else torch.fft.fft
-        y = _kept(transformed(u, dim=-1, norm="forward"), last, zeroed)
+        y = _kept(transformed(u, dim=-1, norm="forward"), self._last, zeroed)
         del u
-        for axis in reversed(others):
+        for axis in reversed(self._others):
             y = _kept(torch.fft.fft(y, dim=axis.dim, norm="forward"), axis, zeroed)
         return y
 

@@ -136,23 +136,34 @@ class _Checks:
         return steps[seen.sum(dim=0)]
 
 
-def finite_rows(y: Flat, axes: int = 1) -> Tensor:
-    """Whether all entries of a row are finite: where the sum of all entries times zero is zero.
+def finite_rows(y: Flat) -> Tensor:
+    """Whether all entries of a row are finite, (batch,): where the sum of all entries times zero is zero.
 
     Not for code that is compiled, which takes x * 0 for zero.
-
-    Args:
-        y: states.
-        axes: how many leading axes count the rows: 1 for (batch,), 2 for (batch, time).
     """
-    rows = [_traces(leaf.detach(), axes) for leaf in leaves_of(y)]
+    rows = [_traces(leaf.detach()) for leaf in leaves_of(y)]
     return (rows[0] if len(rows) == 1 else torch.stack([row.double() for row in rows]).sum(dim=0)) == 0
 
 
-def _traces(leaf: Tensor, axes: int) -> Tensor:
+def _traces(leaf: Tensor) -> Tensor:
     """Zero in the rows of finite entries, else NaN; four times as fast as a mask of complex entries."""
     real = torch.view_as_real(leaf) if leaf.is_complex() else leaf
-    return (real.flatten(axes) * 0).sum(dim=axes)
+    return (real.flatten(1) * 0).sum(dim=1)
+
+
+def finite_frames(states: Flat) -> Tensor:
+    """Whether all entries of a frame (batch, time, *state) are finite, (batch, time); a trajectory is not copied."""
+    frames = [_bounded(leaf.detach()) for leaf in leaves_of(states) if leaf.numel()]
+    if not frames:
+        leaf = first_leaf(states)
+        return torch.ones(leaf.shape[:2], dtype=torch.bool, device=leaf.device)
+    return frames[0] if len(frames) == 1 else torch.stack(frames).all(dim=0)
+
+
+def _bounded(leaf: Tensor) -> Tensor:
+    """Whether the largest and the smallest entry of each frame are finite; one that is NaN is both."""
+    real = (torch.view_as_real(leaf) if leaf.is_complex() else leaf).flatten(2)
+    return real.amax(dim=2).isfinite() & real.amin(dim=2).isfinite()
 
 
 def freeze(frozen: Tensor, old: Flat, new: Flat) -> Flat:

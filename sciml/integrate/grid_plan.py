@@ -11,7 +11,7 @@ from torch.utils._pytree import TreeSpec
 from sciml.core import tree_map
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import Times
-from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, finite_rows, freeze
+from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, finite_frames, freeze
 from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves, restore
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.save import SaveAt
@@ -74,7 +74,7 @@ class GridPlan:
         failed = torch.where(failed < 0, never, failed)
         rows = [torch.tensor(steps, device=failed.device) for steps in self._stacks.values()]
         for steps, states in zip(rows, self.stacked, strict=True):
-            lost = ~finite_rows(states, axes=2) & (steps > 0)
+            lost = ~finite_frames(states) & (steps > 0)
             failed = torch.minimum(failed, torch.where(lost, steps, never).amin(dim=1))
         result = torch.where((result == 0) & (failed < never), int(Result.NON_FINITE), result)
         if repaired:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from sciml.core.symbols import Symbols
 from sciml.integrate.noise import AbstractNoise, AbstractSense
+from sciml.integrate.transforms import is_differentiated
 
 Field = Callable[[Tensor, Any], Any]
 """f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""
@@ -94,6 +95,7 @@ class Weighted:
     map: Callable[[Tensor], Tensor]
     symbol: Tensor
     _casts: Symbols = field(init=False, repr=False)
+    _free: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not callable(self.map):
@@ -106,6 +108,12 @@ class Weighted:
                 f"`symbol` must be a tensor, got a {type(self.symbol).__name__}. Write torch.tensor({self.symbol!r})."
             )
         object.__setattr__(self, "_casts", Symbols(self.symbol))
+        object.__setattr__(self, "_free", not is_differentiated(self.symbol))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether S is not differentiated, nor a sample of `torch.vmap`."""
+        return self._free and not self.symbol.requires_grad
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """S M(y)."""

@@ -30,6 +30,7 @@ from sciml.integrate import (
     SolveError,
     solve,
 )
+from sciml.integrate.fixed_grid import finite_frames, finite_rows
 from sciml.integrate.flat import leaves_of
 from sciml.integrate.methods.base import Step
 
@@ -180,6 +181,20 @@ def test_states_that_are_checked_together_equal_those_checked_one_by_one(every, 
             assert torch.isfinite(a).all() and torch.equal(a, b), name
     with pytest.raises(SolveError, match="samples failed"):
         final(None, throw=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128])
+def test_every_kind_of_frame_that_is_not_finite_is_found(dtype):
+    states = torch.randn(4, 5, 3, 2).to(dtype)
+    states[3] = torch.finfo(dtype).max  # large is finite, and so is its sum
+    bad = [math.nan, math.inf, -math.inf, complex(0, -math.inf), complex(0, math.nan)]
+    for i, value in enumerate(bad[: 5 if dtype.is_complex else 3]):
+        states[i % 3, i, 2, 1] = value
+    want = torch.isfinite(states).flatten(2).all(dim=2)
+    assert torch.equal(finite_frames(states), want) and not want.all()
+    assert torch.equal(finite_frames((states, torch.zeros(4, 5, 0))), want)
+    assert finite_frames(torch.zeros(4, 5, 0)).all()
+    assert torch.equal(torch.stack([finite_rows(states[:, i]) for i in range(5)], dim=1), want)
 
 
 @pytest.mark.parametrize("method", [SDIRK2(), RadauIIA5()], ids=lambda method: type(method).__name__)

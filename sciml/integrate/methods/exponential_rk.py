@@ -26,7 +26,7 @@ from sciml.integrate.flat import real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.phi import phi
 from sciml.integrate.terms import AbstractTerm, SemiLinear, Weighted
-from sciml.integrate.transforms import is_differentiated, is_transforming
+from sciml.integrate.transforms import is_transforming
 
 Weight = Callable[[Tensor], Tensor]
 """A function of z = h L."""
@@ -152,20 +152,26 @@ def _total(row: dict[int, Weight], z: Tensor) -> Tensor:
     return total
 
 
+_Row = tuple[tuple[int, Tensor], ...]
+
+
 @final
 @dataclass(frozen=True)
 class _Table:
-    """exp(c_i h L) and h-scaled weights, ready to multiply the state."""
+    """exp(c_i h L) of each stage but the first and of the end, one tensor for equal nodes, and weights times h.
+
+    They are ready to multiply the state; a row of weights is ((j, a_ij), ...).
+    """
 
     exponentials: tuple[Tensor, ...]
-    a: tuple[dict[int, Tensor], ...]
-    b: dict[int, Tensor]
-    error: dict[int, Tensor]
+    a: tuple[_Row, ...]
+    b: _Row
+    error: _Row
 
     @property
     def nbytes(self) -> int:
         """Memory it takes, [byte]."""
-        weights = [w for row in (*self.a, self.b, self.error) for w in row.values()]
+        weights = [w for row in (*self.a, self.b, self.error) for _, w in row]
         return sum(w.nbytes for w in (*self.exponentials, *weights))
 
 
@@ -237,7 +243,7 @@ def start_tables(term: SemiLinear) -> dict[Any, Any]:
 def _folded(tableau: ExponentialTableau, term: SemiLinear) -> Weighted | None:
     """The nonlinear part, where its symbol goes into the weights."""
     nonlinear = term.nonlinear
-    if tableau.error is None and isinstance(nonlinear, Weighted) and not is_differentiated(nonlinear.symbol):
+    if tableau.error is None and isinstance(nonlinear, Weighted) and nonlinear.is_constant:
         return nonlinear
     return None
 
@@ -309,8 +315,8 @@ def _build(
             made[weight] = in_order((factor * weight(z)).to(y.dtype), order)
         return made[weight]
 
-    def rows(row: dict[int, Weight]) -> dict[int, Tensor]:
-        return {j: ready(weight) for j, weight in row.items()}
+    def rows(row: dict[int, Weight]) -> _Row:
+        return tuple((j, ready(weight)) for j, weight in row.items())
 
     exponentials = {c: in_order(phi(0, c * z).to(y.dtype), order) for c in (*tableau.c[1:], 1.0)}
     return _Table(
@@ -328,35 +334,39 @@ def exponential_step(tableau: ExponentialTableau, term: SemiLinear, t0: Time, t1
     folded = _folded(tableau, term)
     table = _table(tableau, term, folded, dt, y, tables)
     slopes = [_evaluate(term, folded, t0, y) if first is None else first]
-    moved: dict[float, Tensor] = {}  # exp(c h L) y, shared by stages of equal c
-    for i, c in enumerate(tableau.c[1:]):
-        if c not in moved:
-            moved[c] = table.exponentials[i] * y
+    exponential, moved = None, y
+    for c, own, row in zip(tableau.c[1:], table.exponentials, table.a, strict=False):
+        if own is not exponential:
+            exponential, moved = own, own * y
         time = t1 if c == 1.0 else t0 + c * dt
-        slopes.append(_evaluate(term, folded, time, _combine(moved[c], table.a[i], slopes)))
-    y1 = _combine(moved[1.0] if 1.0 in moved else table.exponentials[-1] * y, table.b, slopes)
+        slopes.append(_evaluate(term, folded, time, _combined(moved, row, slopes)))
+    if table.exponentials[-1] is not exponential:
+        moved = table.exponentials[-1] * y
+    y1 = _combined(moved, table.b, slopes)
     if tableau.error is None:
         return Step(y=y1, error=None, dense=None, carry=tables, status=None)
     if tableau.reuses_last:
         slopes.append(_evaluate(term, folded, t1, y1))
         carry = (tables, slopes[-1])
-    (i, weight), *rest = table.error.items()
-    return Step(y=y1, error=_combined(weight * slopes[i], rest, slopes), dense=None, carry=carry, status=None)
+    i, weight = table.error[0]
+    error = _added(weight * slopes[i], table.error[1:], slopes)
+    return Step(y=y1, error=error, dense=None, carry=carry, status=None)
 
 
-def _combine(base: Tensor, weights: dict[int, Tensor], slopes: list[Tensor]) -> Tensor:
+def _combined(base: Tensor, row: _Row, slopes: list[Tensor]) -> Tensor:
     """base + sum of weights times slopes, in new memory."""
-    (j, weight), *rest = weights.items()
-    return _combined(torch.addcmul(base, weight, slopes[j]), rest, slopes)
+    j, weight = row[0]
+    total = torch.addcmul(base, weight, slopes[j])
+    return total if len(row) == 1 else _added(total, row[1:], slopes)
 
 
-def _combined(total: Tensor, weights: list[tuple[int, Tensor]], slopes: list[Tensor]) -> Tensor:
+def _added(total: Tensor, row: _Row, slopes: list[Tensor]) -> Tensor:
     """More terms added to a total that nobody else holds: autograd keeps no sum, so that it may be overwritten.
 
     `torch.vmap` knows addcmul_ of one sample after the other only, and no target that lacks an axis.
     """
     add = torch.addcmul if is_transforming() else torch.Tensor.addcmul_
-    for j, weight in weights:
+    for j, weight in row:
         total = add(total, weight, slopes[j])
     return total
 
