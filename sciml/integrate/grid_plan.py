@@ -61,10 +61,7 @@ class GridPlan:
             walked: what came of the loop.
             repaired: put such rows back to where they were last finite. Nobody sees them where failures are raised.
         """
-        for steps in self._stacks.values():
-            kept = [self.kept[step] for step in steps]
-            stack = lambda *leaves: torch.stack(leaves, dim=1)  # noqa: E731
-            self.stacked.append(tree_map(stack, *kept) if self.save.fn is not None else map_leaves(stack, *kept))
+        self.stacked = [self._stack(steps) for steps in self._stacks.values()]
         self.kept.clear()
         return self._checked(walked, repaired) if walked.unchecked else walked
 
@@ -89,6 +86,15 @@ class GridPlan:
             for i, steps in enumerate(rows):
                 self.stacked[i] = _held(steps < failed[:, None], self.stacked[i], y)
         return walked._replace(y=y, failed=torch.where(failed < never, failed, -1), result=result)
+
+    def _stack(self, steps: list[int]) -> Any:
+        """What was kept at these steps, (batch, time, ...)."""
+
+        def along_time(*leaves: Tensor) -> Tensor:
+            return torch.stack(leaves, dim=1)
+
+        kept = (self.kept[step] for step in steps)
+        return tree_map(along_time, *kept) if self.save.fn is not None else map_leaves(along_time, *kept)
 
     @property
     def _stacks(self) -> dict[str, list[int]]:
