@@ -228,7 +228,7 @@ def test_error_follows_the_tolerance(method):
 @pytest.mark.parametrize("method,name", [(Dopri5(), "RK45"), (Dopri8(), "DOP853")], ids=["RK45", "DOP853"])
 def test_as_accurate_as_scipy(method, name):
     """The same pairs: RK45 step for step. SciPy's DOP853 mixes two estimates into a smaller one: larger steps."""
-    peers = pytest.importorskip("scipy.integrate")
+    peers = pytest.importorskip("scipy.integrate", reason="SciPy (extra `dev`) is not installed")
     problem = PROBLEMS["non_autonomous"]
     y0, exact = problem.at(problem.t0)[:1], problem.at(problem.t1)[0].numpy()
 
