@@ -81,9 +81,9 @@ class Streams:
 
         Source: Box & Muller (1958), Ann. Math. Stat. 29, 610-611.
         """
-        within = torch.arange(count, device=nodes.device) * _GOLDEN
-        x = (nodes * count * _GOLDEN + self.first)[..., None] + within
-        x = mixed(x, self.second[:, None])
+        # Numbers are multiplied after they were added: torch 2.13 compiles arange(count) * _GOLDEN to wrong numbers.
+        numbers = (nodes * count)[..., None] + torch.arange(count, device=nodes.device)
+        x = mixed(numbers.mul_(_GOLDEN) + self.first[:, None], self.second[:, None])
         angle = x.to(torch.int32).to(dtype).mul_(math.pi / 2.0**31)  # the low half
         x = x.bitwise_right_shift_(33).bitwise_and_(0x7FFFFFFF)
         radius = x.to(dtype).add_(0.5).mul_(2.0**-31).log_().mul_(-2.0).sqrt_()  # at most log 1, also rounded

@@ -13,7 +13,7 @@ CHECKS = Path(__file__).with_name("compiled_checks.py")
 def run(folder: Path, marker: str) -> None:
     """Run the checks with nothing compiled before."""
     command = [sys.executable, "-m", "pytest", str(CHECKS), "-q", "-p", "no:cacheprovider", "--durations=0"]
-    command += ["-o", "addopts=--strict-markers", "-W", "default", "-m", marker]
+    command += ["--show-capture=no", "-o", "addopts=--strict-markers", "-W", "default", "-m", marker]
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=CHECKS.parents[2])
     print(done.stdout[-8000:])
