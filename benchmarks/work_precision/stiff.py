@@ -31,8 +31,8 @@ from scipy.integrate import solve_ivp
 from stiff_problems import ROBERTSON, StiffProblem, robertson, robertson_batched, stiff_problems
 
 from sciml import integrate
+from sciml.core.transforms import is_transforming
 from sciml.integrate import ODE, PID, solve
-from sciml.integrate.transforms import is_transforming
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -17,6 +17,7 @@ from sciml.grids.fourier import (
 )
 from sciml.grids.grid import Grid
 from sciml.grids.modes import Modes
+from sciml.grids.pairs import Pairs
 
 __all__ = [
     "AbstractDealiasing",
@@ -24,6 +25,7 @@ __all__ = [
     "Modes",
     "NoDealiasing",
     "Padding",
+    "Pairs",
     "Truncation",
     "dealias_mask",
     "derivative",

@@ -5,7 +5,8 @@
 Coefficients are those of the Fourier series, so that they mean the same on every grid. In three dimensions, and along
 the last axis of a plane, only the modes that are kept are stored: m = 0 ... M, -M ... -1, along the last axis of real
 fields m = 0 ... M. Elsewhere those that are not kept are stored too, as zeros, which costs less than to leave them out.
-Each axis is transformed on its own, for the modes that are stored along the others only.
+Each axis is transformed on its own, for the modes that are stored along the others only. Where modes are centred, those
+that are kept are stored in the order -M ... M.
 """
 
 import math
@@ -29,6 +30,7 @@ class _Axis(NamedTuple):
         count: of modes stored.
         halved: only m >= 0 are stored.
         zeros: how many of those stored are not kept, behind m = highest.
+        centred: m = -highest comes first.
     """
 
     dim: int
@@ -37,6 +39,7 @@ class _Axis(NamedTuple):
     count: int
     halved: bool
     zeros: int
+    centred: bool
 
 
 @final
@@ -49,15 +52,18 @@ class Modes:
         highest: largest |m| kept per axis; N // 2 keeps all of N points.
         points: where products are formed, per axis; by default the grid's points.
         real: whether fields are real; only half of their modes are stored then.
+        centred: whether modes are stored in the order -M ... M, so that those of -k are those of k read backwards; see
+            `Pairs`.
 
     Raises:
-        ValueError: if the grid does not hold the modes, or the points do not.
+        ValueError: if the grid does not hold the modes, or the points do not; for centred ones at N/2.
     """
 
     grid: Grid
     highest: tuple[int, ...]
     points: tuple[int, ...] = ()
     real: bool = True
+    centred: bool = False
     _others: tuple[_Axis, ...] = field(init=False, repr=False, compare=False)
     _last: _Axis = field(init=False, repr=False, compare=False)
 
@@ -69,6 +75,11 @@ class Modes:
             raise ValueError(
                 f"`highest` must lie in 0..N/2 for a grid of {self.grid.points} points and products on {self.points}, "
                 f"got {self.highest}. Keep fewer modes; those at N/2 only where products are formed on the grid."
+            )
+        if self.centred and any(2 * m == n for m, n in zip(self.highest, self.grid.points, strict=True)):
+            raise ValueError(
+                f"centred modes must lie below N/2 for a grid of {self.grid.points} points, got {self.highest}. Keep "
+                "fewer modes."
             )
         *others, last = (self._axis(axis) for axis in range(self.grid.ndim))
         object.__setattr__(self, "_others", tuple(others))
@@ -85,6 +96,8 @@ class Modes:
         for place, axis in enumerate((*self._others, self._last)):
             if axis.halved:
                 m = torch.arange(axis.count, dtype=torch.float64)
+            elif axis.centred:
+                m = torch.arange(-axis.highest, axis.highest + 1, dtype=torch.float64)
             else:
                 m = torch.fft.fftfreq(axis.count, 1 / axis.count, dtype=torch.float64)
             numbers.append(m.reshape([-1 if place == other else 1 for other in range(self.grid.ndim)]))
@@ -109,11 +122,7 @@ class Modes:
     def inverse_laplacian(self) -> Float[Tensor, "*mode"]:
         """-1 / |k|², 0 for the mean, [length²]."""
         symbol = self.laplacian()
-        mean = (0,) * symbol.ndim
-        symbol[mean] = 1.0
-        inverse = 1 / symbol
-        inverse[mean] = 0.0
-        return inverse
+        return torch.where(symbol == 0, 0.0, 1 / torch.where(symbol == 0, 1.0, symbol))
 
     def projection(self) -> tuple[Float[Tensor, "axis *mode"], Float[Tensor, "axis *mode"]]:
         """k and k / |k|², of the part of a vector field without divergence: u - k (k / |k|² . u).
@@ -196,31 +205,34 @@ class Modes:
         n, m = self.grid.points[place], self.highest[place]
         halved = self.real and place == self.grid.ndim - 1
         kept = m + 1 if halved else min(2 * m + 1, n)
-        if place == 0 and self.grid.ndim < 3 and self.points == self.grid.points:
+        if place == 0 and self.grid.ndim < 3 and self.points == self.grid.points and not self.centred:
             count = n // 2 + 1 if halved else n
         else:
             count = kept
-        return _Axis(place - self.grid.ndim, n, m, count, halved, count - kept)
+        return _Axis(place - self.grid.ndim, n, m, count, halved, count - kept, self.centred and not halved)
 
 
 def _spread(y: Tensor, axis: _Axis, points: int) -> Tensor:
     """Zeros put between the positive and the negative modes of an axis."""
-    if axis.count == points:
+    if axis.count == points and not axis.centred:
         return y
     shape = list(y.shape)
     shape[axis.dim] = points - axis.count
-    low, high = y.split((axis.highest + 1, axis.highest), axis.dim)
+    if axis.centred:
+        high, low = y.split((axis.highest, axis.highest + 1), axis.dim)
+    else:
+        low, high = y.split((axis.highest + 1, axis.highest), axis.dim)
     return torch.cat([low, y.new_zeros(shape), high], dim=axis.dim)
 
 
 def _kept(y: Tensor, axis: _Axis, zeroed: bool) -> Tensor:
     """The stored modes of an axis that holds all, which may be overwritten."""
     have, m = y.shape[axis.dim], axis.highest
-    if have == axis.count:
+    if have == axis.count and not axis.centred:
         if axis.zeros and zeroed:
             y.narrow(axis.dim, m + 1, axis.zeros).zero_()
         return y
     if axis.halved:
         return y.narrow(axis.dim, 0, axis.count)
     low, _, high = y.split((m + 1, have - 2 * m - 1, m), axis.dim)
-    return torch.cat([low, high], dim=axis.dim)
+    return torch.cat([high, low] if axis.centred else [low, high], dim=axis.dim)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import PID
 from sciml.integrate.control.ladder import Rungs
@@ -17,7 +18,6 @@ from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import advance, sizes_of
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import SDE, AbstractTerm, SemiLinear
-from sciml.integrate.transforms import is_differentiated
 from sciml.paths import Point
 
 RUNNING, SPOILT = -1, -2

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map
 
+from sciml.core.transforms import is_transforming
 from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
 from sciml.integrate.diffusion import FlatDiffusion
 from sciml.integrate.driven import driven_by, increment_of, slopes_of, without_path
@@ -23,7 +24,6 @@ from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.terms import SDE, AbstractTerm
-from sciml.integrate.transforms import is_transforming
 from sciml.paths import Increment
 
 _MOST_TIMES = 32

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.control import PID, AbstractControl, Clip, Fixed, Ladder
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.ito_limit import loses_limit, remedy_of_limit
@@ -16,7 +17,6 @@ from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.methods.langevin import AbstractLangevin
 from sciml.integrate.methods.stochastic import AbstractStochastic
 from sciml.integrate.terms import SDE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated
 
 
 def chosen_control(method: Any, control: AbstractControl | None, term: AbstractTerm) -> AbstractControl:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
+from sciml.core.transforms import is_differentiated, is_transforming, unrecorded
 from sciml.integrate.control import Times
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, real_dtype, restore
 from sciml.integrate.noise import AbstractNoise, AdditiveNoise, DiagonalNoise, Ito
 from sciml.integrate.terms import SDE, Field, Langevin, SemiLinear
-from sciml.integrate.transforms import is_differentiated, is_transforming, unrecorded
 from sciml.paths import slack_of
 
 

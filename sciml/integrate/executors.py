@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.adaptive import Attempt, Stepping, Walk
 from sciml.integrate.flat import Flat, leaves_of, map_leaves, map_rows
 from sciml.integrate.joint import JointWalk
 from sciml.integrate.outputs import Recorder
 from sciml.integrate.sample_rows import may_hold_rows
 from sciml.integrate.solution import Result
-from sciml.integrate.transforms import is_differentiated
 
 
 class AbstractExecutor(abc.ABC):

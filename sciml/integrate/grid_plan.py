@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec
 
 from sciml.core import tree_map
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import Times
 from sciml.integrate.fixed_grid import STEPS_BETWEEN_CHECKS, Walked, finite_frames, freeze
@@ -16,7 +17,6 @@ from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leave
 from sciml.integrate.methods.base import AbstractMethod, Time
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result
-from sciml.integrate.transforms import is_differentiated
 from sciml.integrate.wanted import wanted_on_grid
 
 

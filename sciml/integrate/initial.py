@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated, is_recording
 from sciml.integrate.clock import Clock
 from sciml.integrate.flat import Flat, first_leaf, map_leaves, real_dtype
 from sciml.integrate.terms import ODE, SemiLinear, Split
-from sciml.integrate.transforms import is_differentiated, is_recording
 
 
 def initial_states(term: Any, clock: Clock, tau: Tensor, tau0: Tensor, y0: Flat) -> Flat:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sciml.core.transforms import is_transforming, unrecorded
 from sciml.integrate.entrywise import mixes_entries
 from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import Time
@@ -17,7 +18,6 @@ from sciml.integrate.methods.step_doubling import StepDoubling
 from sciml.integrate.methods.stochastic import AbstractStochastic
 from sciml.integrate.noise import DiagonalNoise, GeneralNoise, Ito, SharedNoise
 from sciml.integrate.terms import SDE
-from sciml.integrate.transforms import is_transforming, unrecorded
 
 _REMEDY = (
     "Give GeneralNoise() with torch.diag_embed(g) and a path of levy=Foster() to Milstein(), or "

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.control import Clip, Ladder
 from sciml.integrate.executors import Eager
-from sciml.integrate.transforms import is_differentiated
 
 
 def ladder_stops(ladder: Ladder, times: tuple[Any, Any, Any], executor: Any) -> Clip:

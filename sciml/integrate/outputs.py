@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.adaptive import Attempt
 from sciml.integrate.clock import Clock
 from sciml.integrate.events.cut import Cut
@@ -18,7 +19,6 @@ from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, map_rows
 from sciml.integrate.initial import initial_states
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.terms import AbstractTerm
-from sciml.integrate.transforms import is_differentiated
 
 _WINDOW = 16
 """Attempts of per-sample steps whose outputs are read together."""

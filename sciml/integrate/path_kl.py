@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_map
 
 from sciml.core import State, tree_leaves
 from sciml.core.checks import check_positive
+from sciml.core.transforms import is_transforming
 from sciml.integrate.noise import AbstractNoise, ScalarNoise, SharedNoise
 from sciml.integrate.terms import SDE, Field, SemiLinear
-from sciml.integrate.transforms import is_transforming
 from sciml.paths import AbstractPath, Increment
 
 

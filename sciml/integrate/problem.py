@@ -9,6 +9,7 @@ from torch.utils._pytree import TreeSpec
 
 from sciml.core import State, batch_size, tree_map
 from sciml.core.checks import check_whole
+from sciml.core.transforms import is_differentiated, is_mapped, is_transforming
 from sciml.integrate.adaptive import Stepping, Walk
 from sciml.integrate.clock import Clock
 from sciml.integrate.compiled import CompiledMethod, eager_of
@@ -50,7 +51,6 @@ from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Solution, Stats, unwrapped
 from sciml.integrate.stops_output import StopsOutput
 from sciml.integrate.terms import ODE, SDE, AbstractTerm, Langevin, Split
-from sciml.integrate.transforms import is_differentiated, is_mapped, is_transforming
 from sciml.integrate.wanted import wanted_on_grid, wanted_times
 from sciml.integrate.whole_grid import WholeGrid
 from sciml.integrate.whole_loop import WholeLoop

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from sciml.core.transforms import is_differentiated, is_mapped, is_recording
 from sciml.integrate.control import AbstractControl, Clip, Fixed
 from sciml.integrate.flat import beside, first_leaf, leaves_of, map_leaves
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Result, Solution, Stats, unwrapped
-from sciml.integrate.transforms import is_differentiated, is_mapped, is_recording
 
 _LOST = (Result.NON_FINITE, Result.NOT_CONVERGED)
 """Where a state, a slope or a Jacobian may have been infinite. All other failures leave finite numbers behind."""

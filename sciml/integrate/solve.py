@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sciml.core import State
+from sciml.core.transforms import is_mapped
 from sciml.integrate.backends import AbstractBackend
 from sciml.integrate.compiled import CompiledMethod
 from sciml.integrate.contract import kind_of
@@ -24,7 +25,6 @@ from sciml.integrate.rescue import rescued
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import AbstractTerm
-from sciml.integrate.transforms import is_mapped
 
 
 def solve(

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sciml.core.symbols import Symbols
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.noise import AbstractNoise, AbstractSense
-from sciml.integrate.transforms import is_differentiated
 
 Field = Callable[[Tensor, Any], Any]
 """f(t, y) -> dy/dt, of the structure, shapes and dtypes of `y`."""

@@ -5,9 +5,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate.clock import Clock
 from sciml.integrate.control import Times
-from sciml.integrate.transforms import is_differentiated
 
 _SPAN, _SIZE = 1e-9, 5e-7
 """How far a time may lie outside the ends: parts of the interval and of the times' own size, for times in float32."""

@@ -9,6 +9,7 @@ how to step it.
 
 import abc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from jaxtyping import Float, Inexact
@@ -41,6 +42,8 @@ class AbstractEquation(abc.ABC):
     """How products are kept free of aliases."""
     conditions: tuple[AbstractCondition, ...] = ()
     """What its initial fields must satisfy."""
+    paired: ClassVar[bool] = False
+    """Whether N transforms real fields in `Pairs`, for which modes are centred and lie below N/2."""
 
     @abc.abstractmethod
     def linear(self, modes: Modes) -> Inexact[Tensor, "..."]:
@@ -69,6 +72,9 @@ class AbstractEquation(abc.ABC):
                 f"({example.replace('n', 'L')}))."
             )
         modes = self.dealiasing.modes(grid, self.degree, real=self.representation.real)
+        if self.paired:
+            below = tuple(min(m, (count - 1) // 2) for m, count in zip(modes.highest, grid.points, strict=True))
+            modes = replace(modes, highest=below, centred=True)
         if min(modes.highest) < 1:
             raise ValueError(
                 f"{type(self).__name__} must keep at least one wave along every axis, but with products of "

@@ -35,5 +35,7 @@ def unreal_part(y: Tensor, modes: Modes) -> Tensor:
     """What keeps the coefficients (batch, state, *mode) at k_last = 0 from being those of a real field."""
     plane = y[..., 0]
     axes = tuple(range(1 - modes.grid.ndim, 0))
-    mirrored = torch.roll(torch.flip(plane, axes), (1,) * len(axes), axes)  # the coefficient of -k in the place of k
+    mirrored = torch.flip(plane, axes)  # the coefficient of -k in the place of k
+    if not modes.centred:
+        mirrored = torch.roll(mirrored, (1,) * len(axes), axes)
     return (plane - mirrored.conj()) / 2

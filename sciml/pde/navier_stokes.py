@@ -6,7 +6,8 @@ With u (x) u the advection is
 
     (u . grad) omega = (d_xx - d_yy)(u v) + d_xy (v² - u²),
 
-which takes four transforms per evaluation instead of five. It equals the other forms to rounding, since quadratic
+which takes two transforms each way instead of four and one. As one complex field w = u + i v has both velocities and
+w² both products, they are one complex transform each way. It equals the other forms to rounding, since quadratic
 products are dealiased exactly.
 """
 
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.core.symbols import Symbols
-from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation, velocity_from_vorticity
-from sciml.integrate.transforms import kept_for_later
+from sciml.core.transforms import kept_for_later
+from sciml.grids import AbstractDealiasing, Grid, Modes, Pairs, Truncation, velocity_from_vorticity
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.conditions import AbstractCondition, ZeroMean
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode, stack_states
@@ -69,6 +70,7 @@ class NavierStokes2D(AbstractTransport):
 
     ndim: ClassVar[int] = 2
     degree: ClassVar[int] = 2
+    paired: ClassVar[bool] = True
     conditions: ClassVar[tuple[AbstractCondition, ...]] = (
         ZeroMean(0, "vorticity", "as that of every periodic velocity"),
     )
@@ -97,32 +99,31 @@ class NavierStokes2D(AbstractTransport):
 
     def nonlinear(self, modes: Modes) -> Nonlinearity:
         """-(u . grad) omega + curl(force), and -(u . grad) c - G v for the scalar."""
-        kx, ky = modes.wavenumbers(odd=True)
-        to_stream = -modes.inverse_laplacian()
-        to_velocity = torch.stack([1j * ky * to_stream, -1j * kx * to_stream])
-        to_slope = modes.masked(torch.stack(torch.broadcast_tensors(kx**2 - ky**2, kx * ky)))
-        divergence = modes.masked(-1j * torch.stack(torch.broadcast_tensors(kx, ky)))
+        pairs = Pairs(modes)
+        kx, ky = pairs.whole.wavenumbers()
+        to_stream = -pairs.whole.inverse_laplacian()
+        # Of u = i k_y psi, v = -i k_x psi, and of the scalar beside them.
+        to_fields = as_channel((kx + 1j * ky) * to_stream, 2)
+        # -(d_xx - d_yy) of u v = Im(w²) / 2 and -d_xy of v² - u² = -Re(w²); half of it, as its conjugate is added.
+        to_slope = as_channel(-kx * ky / 2 - 0.25j * (kx**2 - ky**2), 2)
+        along_gradient = as_channel(1j * modes.wavenumbers()[0] * -modes.inverse_laplacian(), 2)  # of -v
+        if self.scalar is not None:
+            to_fields = torch.cat([to_fields, torch.ones_like(to_fields)])
+            to_slope = torch.cat([to_slope, as_channel(-(1j * kx + ky) / 2, 2)])  # -div of u c = Re(w c), v c = Im(w c)
+            along_gradient = per_mode(self.scalar.gradient, 2) * along_gradient
         force = [] if self.forcing is None else [modes.encode(self.forcing.curl(modes))]
-        alone = self.scalar is None
-        gradient = 0.0 if self.scalar is None else per_mode(self.scalar.gradient, 2)
-        symbols = Symbols(to_velocity, to_slope, divergence, torch.as_tensor(gradient, dtype=torch.float64), *force)
+        symbols = Symbols(*pairs.of_values(to_fields), *pairs.of_products(to_slope), along_gradient, *force)
 
         def nonlinear(t: Tensor, y: Tensor) -> Tensor:
-            velocity_symbol, slope_symbol, divergence_symbol, gradient, *force_hat = symbols(y)
+            field, other_field, flux, other_flux, gradient_symbol, *force_hat = symbols(y)
             # What has no name is freed when it was used, and its memory, which is still cached, serves what follows.
-            if alone:
-                products = modes.coefficients(_products(modes.values(velocity_symbol * y)), zeroed=False)
-            else:
-                velocity_hat = velocity_symbol * y[:, :1]
-                carried = torch.cat([velocity_hat, y[:, 1:]], dim=1)
-                products = modes.coefficients(_products(modes.values(carried)), zeroed=False)
-            slope = _sum_of_two(products if alone else products[:, :2], slope_symbol)
+            slope = pairs.coefficients(_carried(pairs.values(y, (field, other_field))), (flux, other_flux))
+            if self.scalar is None:
+                return slope + force_hat[0] if force_hat else slope
+            flow, scalar = slope.split(1, 1)
             if force_hat:
-                slope = slope + force_hat[0]
-            if alone:
-                return slope
-            scalar_slope = _sum_of_two(products[:, 2:], divergence_symbol) - gradient * velocity_hat[:, 1:]
-            return torch.cat([slope, scalar_slope], dim=1)
+                flow = flow + force_hat[0]
+            return torch.cat([flow, torch.addcmul(scalar, gradient_symbol, y[:, :1])], dim=1)
 
         return nonlinear
 
@@ -131,23 +132,7 @@ class NavierStokes2D(AbstractTransport):
         return velocity_from_vorticity(u[:, :1], grid).abs()
 
 
-def _products(fields: Tensor) -> Tensor:
-    """(u v, v² - u²) of (u, v), then u c and v c of a scalar; the fields may be overwritten."""
-    u, v, *scalar = fields.unbind(1)
-    if kept_for_later(fields):
-        return torch.stack([u * v, (v - u) * (v + u), *(w * c for c in scalar for w in (u, v))], dim=1)
-    made = fields.new_empty(len(fields), 2 + 2 * len(scalar), *u.shape[1:])
-    product, difference, *carried = made.unbind(1)
-    torch.mul(u, v, out=product)
-    for c in scalar:
-        torch.mul(u, c, out=carried[0])
-        torch.mul(v, c, out=carried[1])
-    torch.sub(v, u, out=difference)
-    difference.mul_(v.add_(u))
-    return made
-
-
-def _sum_of_two(products: Tensor, symbol: Tensor) -> Tensor:
-    """symbol_0 p_0 + symbol_1 p_1, with a channel axis of 1."""
-    (p, q), (s, r) = products.split(1, 1), symbol.split(1, -3)
-    return (p * s).addcmul_(q, r)
+def _carried(fields: Tensor) -> Tensor:
+    """The first field, w = u + i v, times all of them."""
+    w = fields[:, :1]
+    return fields.mul_(w) if fields.shape[1] == 1 and not kept_for_later(fields) else w * fields

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from sciml.core import Fields
 from sciml.core.symbols import Symbols
+from sciml.core.transforms import kept_for_later
 from sciml.grids import AbstractDealiasing, Grid, Modes, Truncation
-from sciml.integrate.transforms import kept_for_later
 from sciml.pde.base import AbstractTransport, Nonlinearity
 from sciml.pde.body_forcing import AbstractBodyForcing
 from sciml.pde.parameters import Parameter, as_channel, check_parameter, per_mode

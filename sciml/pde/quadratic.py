@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from sciml.core.symbols import Symbols
+from sciml.core.transforms import kept_for_later
 from sciml.grids import Modes
 from sciml.integrate import Weighted
-from sciml.integrate.transforms import kept_for_later
 from sciml.pde.base import Nonlinearity
 from sciml.pde.parameters import Parameter, as_channel, dot, per_mode
 

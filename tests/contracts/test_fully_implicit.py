@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from sciml.core.transforms import is_transforming
 from sciml.integrate import (
     ODE,
     PID,
@@ -35,7 +36,6 @@ from sciml.integrate import (
 )
 from sciml.integrate.methods import coupled
 from sciml.integrate.methods.collocation import CollocationTableau
-from sciml.integrate.transforms import is_transforming
 from tests.helpers import final_subclasses, order_table
 from tests.orders import errors, unequal
 from tests.problems import ExactProblem, ode_problems

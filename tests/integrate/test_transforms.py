@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from sciml.core.transforms import is_differentiated
 from sciml.integrate import ODE, PID, RK4, Bosh3, Clip, Direct, Dopri5, Fixed, Forward, SaveAt, SolveError, solve
-from sciml.integrate.transforms import is_differentiated
 
 # PyTorch scripts rules of its own at the first dual level.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")

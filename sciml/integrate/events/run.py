@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves
 
+from sciml.core.transforms import is_transforming
 from sciml.integrate.adaptive import Stepping
 from sciml.integrate.clock import Clock
 from sciml.integrate.contract import check_ends, check_steps
@@ -21,7 +22,6 @@ from sciml.integrate.outputs import Recorder
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
 from sciml.integrate.terms import ODE
-from sciml.integrate.transforms import is_transforming
 
 
 def solve_with_events(problem: Problem, events: tuple[Event, ...]) -> Solution:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from sciml.core.transforms import is_transforming
 from sciml.integrate.flat import Flat, beside, first_leaf, leaves_of, map_leaves, per_row
 from sciml.integrate.gradient.captured import captured_by, uncached_autocast, without_hooks
 from sciml.integrate.gradient.slopes import Number, Segment, Slopes
@@ -27,7 +28,6 @@ from sciml.integrate.reachable import modules_and_tensors
 from sciml.integrate.save import SaveAt
 from sciml.integrate.solution import Result, Solution, SolveError
 from sciml.integrate.terms import ODE, SDE, Field
-from sciml.integrate.transforms import is_transforming
 
 
 class AbstractReverse(abc.ABC):

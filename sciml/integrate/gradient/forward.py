@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from sciml.core.transforms import is_mapped
 from sciml.integrate.flat import beside, first_leaf, leaves_of, map_leaves
 from sciml.integrate.gradient.base import AbstractGradient
 from sciml.integrate.problem import Problem
 from sciml.integrate.solution import Solution
 from sciml.integrate.terms import ODE, Split
-from sciml.integrate.transforms import is_mapped
 
 _REFUSAL = (
     "the solve was made with gradient=Forward(), which records nothing to go back through, but a reverse gradient was "

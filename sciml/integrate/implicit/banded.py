@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
+from sciml.core.transforms import unrecorded
 from sciml.integrate.implicit.dense import times
 from sciml.integrate.implicit.packing import PackedField
 from sciml.integrate.implicit.structure import (
@@ -27,7 +28,6 @@ from sciml.integrate.implicit.structure import (
     check_real,
     unhidden,
 )
-from sciml.integrate.transforms import unrecorded
 
 _BLOCK = 16
 """Blocks of at least this size: smaller ones cost more operations one after the other than they save work."""

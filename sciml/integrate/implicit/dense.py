@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import unrecorded
 from sciml.integrate.implicit.packing import PackedField
 from sciml.integrate.implicit.structure import (
     AbstractStructure,
@@ -15,7 +16,6 @@ from sciml.integrate.implicit.structure import (
     beside_rows,
     unhidden,
 )
-from sciml.integrate.transforms import unrecorded
 
 _INVERTED = 32
 """Up to this many unknowns the inverse is made, for a product with it is faster than two triangular solves."""

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import unrecorded
 from sciml.integrate.implicit.packing import PackedField
 from sciml.integrate.implicit.structure import (
     AbstractStructure,
@@ -16,7 +17,6 @@ from sciml.integrate.implicit.structure import (
     check_real,
     unhidden,
 )
-from sciml.integrate.transforms import unrecorded
 
 
 @final

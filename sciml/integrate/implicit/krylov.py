@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_positive, check_whole
+from sciml.core.transforms import unrecorded
 from sciml.integrate.implicit.packing import PackedField
 from sciml.integrate.implicit.structure import (
     AbstractStructure,
@@ -24,7 +25,6 @@ from sciml.integrate.implicit.structure import (
     beside_rows,
     is_complex,
 )
-from sciml.integrate.transforms import unrecorded
 
 _Linear = Callable[[Tensor], Tensor]
 _EXACT = 1e-13

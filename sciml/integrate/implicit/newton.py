@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_positive, check_whole
+from sciml.core.transforms import is_transforming, unrecorded
 from sciml.integrate.flat import Flat, leaves_of
 from sciml.integrate.implicit.auto import Auto
 from sciml.integrate.implicit.packing import Packing
 from sciml.integrate.implicit.structure import AbstractStructure, chosen
 from sciml.integrate.solution import Result
-from sciml.integrate.transforms import is_transforming, unrecorded
 
 _MOST, _MOST_TIGHT = 10, 50
 """Iterations at most: with a tolerance a smaller step is better than many; on a fixed grid there is no other step."""

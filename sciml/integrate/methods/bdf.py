@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
+from sciml.core.transforms import is_differentiated, unrecorded
 from sciml.integrate.flat import Flat, beside, field_time, first_leaf, per_row
 from sciml.integrate.implicit import AbstractStructure, Newton, PackedField, Packing
 from sciml.integrate.implicit.packing import size_of
@@ -36,7 +37,6 @@ from sciml.integrate.methods.bdf_step import Attempt, Carry, DenseParts, Start
 from sciml.integrate.methods.rodas5p import Rodas5P
 from sciml.integrate.methods.rosenbrock import states_at
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, unrecorded
 
 _CLOSE = 2.0**-60
 """How far before t0 the state is that stands for f(t0, y0), [time]: below the resolution of any time but 0."""

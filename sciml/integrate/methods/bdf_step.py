@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated, is_recording, unrecorded
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves, per_row
 from sciml.integrate.implicit import Newton, Packing, for_gradients, implicitly, merged
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian, chosen
@@ -20,7 +21,6 @@ from sciml.integrate.methods.bdf_formulas import (
 )
 from sciml.integrate.methods.rodas5p import Rodas5P
 from sciml.integrate.terms import ODE
-from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _SAME = 1e-3
 """A step that is longer by less than this has not grown."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated, is_recording, unrecorded
 from sciml.integrate.flat import Flat, map_leaves, real_dtype
 from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly, merged
 from sciml.integrate.implicit.packing import shift_of, size_of
@@ -26,7 +27,6 @@ from sciml.integrate.methods.dense import beside_times, size_beside
 from sciml.integrate.methods.dirk_tableau import DIRKTableau
 from sciml.integrate.methods.explicit_rk import StageTimes, inner_nodes
 from sciml.integrate.terms import AbstractTerm, Split
-from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _FULL = 10
 """Full iterations where simplified ones diverge and no smaller step can be taken."""

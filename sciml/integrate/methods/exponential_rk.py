@@ -22,11 +22,11 @@ from torch import Tensor
 
 from sciml.core import State
 from sciml.core.memory import in_order, memory_order
+from sciml.core.transforms import is_transforming
 from sciml.integrate.flat import real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.phi import phi
 from sciml.integrate.terms import AbstractTerm, SemiLinear, Weighted
-from sciml.integrate.transforms import is_transforming
 
 Weight = Callable[[Tensor], Tensor]
 """A function of z = h L."""

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml.core.transforms import is_differentiated, is_recording, unrecorded
 from sciml.integrate.flat import Flat, beside, map_leaves
 from sciml.integrate.implicit import AbstractSystem, Newton, Outcome, PackedField, Packing, implicitly, merged
 from sciml.integrate.implicit.structure import beside_rows, chosen
@@ -31,7 +32,6 @@ from sciml.integrate.methods.collocation import CollocationTableau
 from sciml.integrate.methods.coupled import SplitSystem, exact_system, mixed, table_of
 from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, is_recording, unrecorded
 
 _FAST = 1e-2
 """A Jacobian is made anew for the next step if Newton converged slower than this."""

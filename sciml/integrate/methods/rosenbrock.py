@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from sciml.core.transforms import is_differentiated, is_mapped, unrecorded
 from sciml.integrate.directional import valued_along
 from sciml.integrate.flat import Flat, field_time, first_leaf, map_leaves
 from sciml.integrate.implicit import AbstractStructure, Auto, Dense, Fourier, Krylov, PackedField, Packing, implicitly
@@ -32,7 +33,6 @@ from sciml.integrate.methods.explicit_rk import dense_weights
 from sciml.integrate.methods.rosenbrock_tableau import RosenbrockTableau
 from sciml.integrate.solution import Result
 from sciml.integrate.terms import ODE, AbstractTerm
-from sciml.integrate.transforms import is_differentiated, is_mapped, unrecorded
 
 Rows = tuple[tuple[float, ...], ...]
 _SAME, _SAME_SINGLE = 1e-6, 1e-3
