@@ -17,8 +17,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 bench: setup
 	$(BIN)/sciml bench benchmarks/ks/scenario.toml --size default --out runs/ks-default
 
-# One thread per process and one process per core: two-thread processes side by side wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# One thread per process and one process per core: two-thread processes side by side wait for each other. In the order of
+# the files: by number of tests, as xdist would have it, the longest would come last and alone.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(PYTEST)

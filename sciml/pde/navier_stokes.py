@@ -62,10 +62,10 @@ class NavierStokes2D(AbstractTransport):
         drag: mu of the linear drag -mu omega, [1/time], at least 0.
         forcing: body force, or None.
         scalar: a substance carried along, the second channel, or None.
-        dealiasing: how products are kept free of aliases.
+        dealiasing: how products are kept free of aliases; modes at N/2 are kept by none.
 
     Source: Canuto, Hussaini, Quarteroni & Zang (2007), Spectral Methods, section 3.4 (vorticity form); Basdevant
-    (1983), J. Comput. Phys. 50, 209 (four transforms).
+    (1983), J. Comput. Phys. 50, 209 (advection from two products).
     """
 
     ndim: ClassVar[int] = 2
