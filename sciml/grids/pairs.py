@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Complex, Inexact
 from torch import Tensor
 
-from sciml.core.transforms import is_transforming
+from sciml.core.transforms import is_transforming, kept_for_later
 from sciml.grids.modes import Modes
 
 
@@ -52,6 +52,8 @@ class Pairs:
     whole: Modes = field(init=False)
     """The modes of complex fields, for symbols."""
     _axes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _aliased: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    """Axes on which nothing keeps aliases away, and how many modes of a product go round the end of the transform."""
     _of_values: _Places = field(init=False, repr=False, compare=False)
     _of_products: _Places = field(init=False, repr=False, compare=False)
 
@@ -63,6 +65,9 @@ class Pairs:
             )
         object.__setattr__(self, "whole", replace(self.modes, real=False))
         object.__setattr__(self, "_axes", tuple(range(-self.modes.grid.ndim, 0)))
+        beyond = [3 * m + 1 - n for m, n in zip(self.modes.highest, self.modes.points, strict=True)]
+        aliased = tuple((axis, count) for axis, count in zip(self._axes, beyond, strict=True) if count > 0)
+        object.__setattr__(self, "_aliased", aliased)
         *others, last = self.modes.highest
         rows = (..., *(slice(0, 2 * m + 1) for m in others))
         object.__setattr__(self, "_of_values", _Places((*rows, slice(last, 2 * last + 1)), (*rows, slice(0, last))))
@@ -90,8 +95,8 @@ class Pairs:
         plus, minus = symbol
         points = self.modes.points
         spread = y.new_zeros(y.shape[: -len(points)] + points)
-        spread[self._of_values.plus] = plus * y
-        spread[self._of_values.minus] = minus * self._mirrored(y[..., 1:])
+        _put(spread[self._of_values.plus], plus, y)
+        _put(spread[self._of_values.minus], minus, self._mirrored(y[..., 1:]))
         return torch.fft.ifftn(spread, dim=self._axes, norm="forward")
 
     def coefficients(
@@ -105,9 +110,8 @@ class Pairs:
         """
         q = torch.fft.fftn(product, dim=self._axes, norm="forward")
         del product
-        for axis, m, points in zip(self._axes, self.modes.highest, self.modes.points, strict=True):
-            if 3 * m >= points:  # nothing keeps aliases away
-                q = torch.cat([q, q.narrow(axis, 0, 3 * m + 1 - points)], axis)
+        for axis, missing in self._aliased:
+            q = torch.cat([q, q.narrow(axis, 0, missing)], axis)
         plus, minus = symbol
         mirrored = self._mirrored(q[self._of_products.minus]) * minus
         return torch.addcmul(mirrored, plus, q[self._of_products.plus])
@@ -116,3 +120,11 @@ class Pairs:
         """The conjugates in reversed order; `torch.vmap` knows no conj_physical."""
         reversed_ = y.flip(self._axes)
         return reversed_.conj() if is_transforming() else reversed_.conj_physical_()
+
+
+def _put(place: Tensor, a: Tensor, b: Tensor) -> None:
+    """Write a b into a part of a tensor."""
+    if kept_for_later(b):
+        place.copy_(a * b)
+    else:
+        torch.mul(a, b, out=place)

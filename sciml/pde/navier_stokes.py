@@ -134,5 +134,6 @@ class NavierStokes2D(AbstractTransport):
 
 def _carried(fields: Tensor) -> Tensor:
     """The first field, w = u + i v, times all of them."""
-    w = fields[:, :1]
-    return fields.mul_(w) if fields.shape[1] == 1 and not kept_for_later(fields) else w * fields
+    if fields.shape[1] > 1 or kept_for_later(fields):
+        return fields[:, :1] * fields
+    return fields.mul_(fields)
