@@ -19,7 +19,8 @@ class Symbols:
     """
 
     def __init__(self, *symbols: Tensor) -> None:
-        self._symbols = symbols
+        with torch.inference_mode(False):  # systems built in inference mode may be trained later
+            self._symbols = tuple(symbol.clone() if symbol.is_inference() else symbol for symbol in symbols)
         self._keep = not any(symbol.requires_grad for symbol in symbols)
         self._casts: dict[tuple[torch.dtype, torch.device, Order], tuple[Tensor, ...]] = {}
 

@@ -73,7 +73,7 @@ class Padding(AbstractDealiasing):
 class NoDealiasing(AbstractDealiasing):
     """All modes, products on the grid's own points, aliases and all: for comparison, and for fields that resolve them.
 
-    Steep or marginally resolved fields blow up with it where the other rules do not.
+    Of `Pairs`, all modes below N/2. Steep or marginally resolved fields blow up with it where the other rules do not.
     """
 
     def modes(self, grid: Grid, degree: int, *, real: bool = True) -> Modes:

@@ -5,7 +5,8 @@ one brings both products u² - v² and 2 u v back, as q = w²:
 
     N_k = S_k q_hat_k + conj(S_-k q_hat_-k),    the coefficients of S q + conj(S q) for any q and operator S
 
-which is half as many transforms as the fields one by one take, each of them a single call over all axes.
+which is half as many transforms as the fields one by one take, each of them a single call over all axes. Rounding
+errors are those of the larger of the two fields or products, in both.
 
 The lowest mode is put where the transform has its mean. Values so carry the factor exp(i sum_j M_j s_j), with s_j the
 phase 2 pi n / P at point n of P, and a product of two carries its square: its modes lie M higher.
@@ -76,12 +77,22 @@ class Pairs:
         object.__setattr__(self, "_of_products", places)
 
     def of_values(self, symbol: Inexact[Tensor, "*whole"]) -> tuple[Tensor, Tensor]:
-        """A symbol T, given for all modes, as `values` takes it."""
+        """A symbol T, given for all modes, as `values` takes it.
+
+        Raises:
+            ValueError: if it is not given for the modes of `whole`.
+        """
+        self._check(symbol)
         m = self.modes.highest[-1]
         return symbol[..., m:], symbol[..., :m]
 
     def of_products(self, symbol: Inexact[Tensor, "*whole"]) -> tuple[Tensor, Tensor]:
-        """A symbol S, given for all modes, as `coefficients` takes it: S_k and conj(S_-k)."""
+        """A symbol S, given for all modes, as `coefficients` takes it: S_k and conj(S_-k).
+
+        Raises:
+            ValueError: if it is not given for the modes of `whole`.
+        """
+        self._check(symbol)
         m = self.modes.highest[-1]
         return symbol[..., m:], self._mirrored(symbol[..., : m + 1])
 
@@ -89,7 +100,7 @@ class Pairs:
         """The complex field with coefficients T times those of a real field, times the factor of the mean.
 
         Args:
-            y: coefficients of the real field.
+            y: coefficients of a real field: at k_last = 0 those of k and -k are conjugate.
             symbol: T as `of_values` gives it, one for each channel or one for all.
         """
         plus, minus = symbol
@@ -115,6 +126,13 @@ class Pairs:
         plus, minus = symbol
         mirrored = self._mirrored(q[self._of_products.minus]) * minus
         return torch.addcmul(mirrored, plus, q[self._of_products.plus])
+
+    def _check(self, symbol: Tensor) -> None:
+        if tuple(symbol.shape[-self.whole.grid.ndim :]) != tuple(self.whole.shape):
+            raise ValueError(
+                f"a symbol of pairs must be given for all modes, {tuple(self.whole.shape)}, got shape "
+                f"{tuple(symbol.shape)}. Make it of the wavenumbers of `Pairs.whole`."
+            )
 
     def _mirrored(self, y: Tensor) -> Tensor:
         """The conjugates in reversed order; `torch.vmap` knows no conj_physical."""

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sciml.core.transforms import is_transforming
 from sciml.integrate.flat import Flat, first_leaf, leaves_of
 from sciml.integrate.methods.base import AbstractMethod
 from sciml.integrate.reachable import everything
@@ -94,6 +96,19 @@ def check_field(term: AbstractTerm, t: Tensor, y: Flat, recorded: bool) -> None:
         )
 
 
+def uses_transforms(term: AbstractTerm, t: Tensor, y: Flat) -> bool:
+    """Whether the field takes derivatives, or maps, by `torch.func`: recorded, `torch.while_loop` makes zeros of them.
+
+    Args:
+        term, t, y: as for `check_field`.
+    """
+    watch, fields = _Transforms(), [term.f, *([term.g] if isinstance(term, SDE) else [])]  # type: ignore[attr-defined]
+    devices = [y.device] if isinstance(y, Tensor) and y.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), contextlib.redirect_stdout(io.StringIO()), watch:
+        _evaluate(fields, t.to(first_leaf(y).real.dtype), y)
+    return watch.found
+
+
 def _evaluate(fields: list[Any], t: Tensor, y: Flat) -> None:
     for field in fields:
         field(t, y)
@@ -170,6 +185,18 @@ class _Reads(TorchDispatchMode):
         reading = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags)
         if reading and self.found is None:
             self.found = _place()
+        return function(*args, **(kwargs or {}))
+
+
+class _Transforms(TorchFunctionMode):
+    """Notes whether a function is called inside a transform of `torch.func`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found |= is_transforming()
         return function(*args, **(kwargs or {}))
 
 

@@ -16,10 +16,17 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sciml.core.transforms import is_transforming
-from sciml.integrate.compilable import CompileError, check_field, check_kind, naming_obstacles, numbers_of
+from sciml.integrate.compilable import (
+    CompileError,
+    check_field,
+    check_kind,
+    naming_obstacles,
+    numbers_of,
+    uses_transforms,
+)
+from sciml.integrate.decompositions import decompositions
 from sciml.integrate.diffusion import FlatDiffusion
 from sciml.integrate.driven import driven_by, increment_of, slopes_of, without_path
-from sciml.integrate.fast_tanh import decompositions
 from sciml.integrate.field import FlatField
 from sciml.integrate.flat import Flat, first_leaf, leaves_of, map_leaves, map_rows, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
@@ -152,6 +159,7 @@ class _Compiled:
         self._function = torch.compile(own, fullgraph=True, dynamic=False, backend=self._backend)
         self._where: Any = None
         self._first: dict[str, Any] | None = None
+        self._transforms: bool | None = None
 
     def __call__(self, term: AbstractTerm, t: Tensor, y: Flat, arguments: tuple[Any, ...]) -> Any:
         """The function of these arguments; the field may be evaluated at (t, y)."""
@@ -164,6 +172,12 @@ class _Compiled:
                 return self._function(*arguments)
         finally:
             self._where = None  # the field is not held
+
+    def loses_gradients(self, term: AbstractTerm, t: Tensor, y: Flat) -> bool:
+        """Whether loops that are recorded are wrong for this field; it is evaluated once."""
+        if self._transforms is None:
+            self._transforms = uses_transforms(term, t.detach(), map_leaves(torch.detach, y))
+        return self._transforms
 
     def _backend(self, graph: Any, inputs: Any) -> Any:
         check_field(*self._where)

@@ -7,8 +7,6 @@ Its error is below 5e-7 relative to tanh, 4 units in the last place; the derivat
 Source: coefficients as in Eigen's `generic_fast_tanh_float`, a minimax fit; measured in the tests.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -35,13 +33,3 @@ def fast_tanh(x: Tensor) -> Tensor:
     for coefficient in _Q[1:]:
         q = q * square + coefficient
     return x * p / q
-
-
-def decompositions() -> dict[Any, Any]:
-    """What inductor writes in place of operators: its own table, with this tanh on the CPU."""
-    from torch._inductor.decomposition import select_decomp_table  # takes seconds to import
-
-    def tanh(x: Tensor) -> Any:
-        return fast_tanh(x) if x.dtype == torch.float32 and x.device.type == "cpu" else NotImplemented
-
-    return {**select_decomp_table(), torch.ops.aten.tanh.default: tanh}

@@ -45,6 +45,14 @@ def map_leaves(function: Callable[..., Tensor], *states: Any) -> Any:
     return tuple(function(*leaves) for leaves in zip(*states, strict=True))
 
 
+def add_scaled(x: Tensor, y: Tensor, factor: float) -> Tensor:
+    """x + factor y.
+
+    torch 2.13 compiles `torch.add(x, a @ b, alpha=factor)` to x + a @ b, whatever the factor.
+    """
+    return x + factor * y if torch.compiler.is_compiling() else torch.add(x, y, alpha=factor)
+
+
 def map_rows(function: Callable[..., Tensor], *carries: Any) -> Any:
     """`function` of corresponding tensors of nested tuples, as a method's carry is one; all else is kept as it is."""
     first = carries[0]

@@ -42,9 +42,15 @@ class WholeGrid:
     recorded: bool
 
     def run(self, y0: Flat) -> Walked | None:
-        """Take all steps as `FixedLoop` does; None if what drives them is to be differentiated too."""
+        """Take all steps as `FixedLoop` does; None if a recorded loop would be wrong.
+
+        It is where what drives the steps is to be differentiated too, and where the field takes derivatives itself.
+        """
         refuse_transforms()
-        steps = len(self.times) - 1
+        steps, t0 = len(self.times) - 1, first_time(self.times[0], y0)
+        advance = kept(self.term, ("grid", self.method.method, self.recorded), y0, _advanced)
+        if self.recorded and advance.loses_gradients(self.method.bare, t0, y0):
+            return None
         given = increments_along(self.term, self.times)
         if self.recorded and any(part is not None and part.requires_grad for part in given or ()):
             return None
@@ -58,7 +64,6 @@ class WholeGrid:
                 torch._dynamo.mark_dynamic(leaf, 0)
         if 0 in self.wanted:
             self.keep(0, self.times[0], y0)
-        advance = kept(self.term, ("grid", self.method.method, self.recorded), y0, _advanced)
         failed = torch.full((len(first_leaf(y0)),), -1)
         with torch.set_grad_enabled(self.recorded):
             y, carry = y0, self.method.method.init(self.term, self.times[0], y0)
@@ -66,7 +71,7 @@ class WholeGrid:
                 y, carry = map_leaves(self._entering, y), map_rows(self._entering, carry)
                 ends = torch.tensor([start, stop]).unbind()
                 arguments = (self.method.method, self.method.bare, grid, given, *ends, y, carry, failed)
-                y, carry, failed = advance(self.method.bare, first_time(self.times[0], y0), y, arguments)
+                y, carry, failed = advance(self.method.bare, t0, y, arguments)
                 if stop in self.wanted:
                     self.keep(stop, self.times[stop], y)
         return Walked(y, failed, (failed >= 0) * int(Result.NON_FINITE), None)

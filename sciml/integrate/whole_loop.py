@@ -29,8 +29,8 @@ class WholeLoop(AbstractExecutor):
     Args:
         term: what will be stepped; compiled code is kept with its field.
         recorded: whether autograd records the solve.
-        otherwise: what to do where a rejected step that is not finite would spoil the gradients: an executor, and its
-            stepping.
+        otherwise: what to do where a rejected step that is not finite would spoil the gradients, or the field takes
+            derivatives itself: an executor, and its stepping.
     """
 
     def __init__(self, term: AbstractTerm, recorded: bool, otherwise: tuple[AbstractExecutor, Stepping]) -> None:
@@ -58,6 +58,9 @@ class WholeLoop(AbstractExecutor):
             # `torch.while_loop` loses the gradient of whatever does not require one before the first turn.
             start = map_leaves(self._entering, y0)
             t0 = stepping.clock.time(tau0, y0)
+            if self.recorded and loop.loses_gradients(bare, t0, y0):
+                executor, stepping = self.otherwise
+                return executor.run(stepping, tau0, y0, recorder, max_steps)
             arguments = (inside, tau0, start, first, padded, torch.tensor(max_steps), self.recorded)
             walk, states, spoilt = loop(bare, t0, start, arguments)
         if spoilt is not None and bool(spoilt):

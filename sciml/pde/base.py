@@ -53,9 +53,9 @@ class AbstractEquation(abc.ABC):
     def nonlinear(self, modes: Modes) -> Nonlinearity:
         """N(t, y), mapping (batch, state, *mode) to the same shape, [field/time].
 
-        Products are formed on `modes.values(y)` and brought back by `modes.coefficients`. What does not suit the modes,
-        such as a forcing they do not hold, is refused here. One that ends with a symbol is best given as
-        `sciml.integrate.Weighted`, whose product then costs nothing.
+        Products are formed on `modes.values(y)` and brought back by `modes.coefficients`, or those of `Pairs`. What
+        does not suit the modes, such as a forcing they do not hold, is refused here. One that ends with a symbol is
+        best given as `sciml.integrate.Weighted`, whose product then costs nothing.
         """
 
     def modes(self, grid: Grid) -> Modes:

@@ -1,7 +1,7 @@
 """Real fields stay real: on the plane k_last = 0 the coefficients at k and -k are stored both, and must be conjugate.
 
-Inverse transforms of real fields do not see what is not, so that nothing nonlinear would hold it down: where waves
-grow, its rounding errors grow as exp(rate t) unseen, until they overflow.
+Inverse transforms of real fields do not see what is not (those of `Pairs` do), so that nothing nonlinear would hold it
+down: where waves grow, its rounding errors grow as exp(rate t) unseen, until they overflow.
 """
 
 import torch

@@ -8,7 +8,7 @@ With u (x) u the advection is
 
 which takes two transforms each way instead of four and one. As one complex field w = u + i v has both velocities and
 w² both products, they are one complex transform each way. It equals the other forms to rounding, since quadratic
-products are dealiased exactly.
+products are dealiased exactly; rounding is relative to |w|² for all modes, those of shear flows too.
 """
 
 from dataclasses import dataclass
@@ -55,6 +55,8 @@ class NavierStokes2D(AbstractTransport):
 
     The vorticity is the curl omega = dv/dx - du/dy with u = dpsi/dy, v = -dpsi/dx; its mean, and that of the velocity,
     is 0: no periodic velocity has another one, so initial vorticity with a mean is refused.
+    Rounding errors of N are relative to |u|² |k|²: weak waves on strong jets want float64, and a shear flow, which is
+    steady, drifts by 1e-4 in hundreds of steps in float32, by 1e-12 in float64.
     Positive drag damps. Forcing that is white in time is `WhiteForcing`, with `evolve_noisy`.
 
     Args:

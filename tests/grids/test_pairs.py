@@ -9,6 +9,7 @@ from sciml.grids import Grid, Modes, NoDealiasing, Padding, Pairs, Truncation
 
 TAU = 2 * math.pi
 GRIDS = [Grid((13,), (3.0,)), Grid((12, 16), (3.0, 2.0)), Grid((9, 11), (3.0, 2.0)), Grid((8, 10, 12), (1.0, 2.0, 3.0))]
+EIGHT = Pairs(Modes(Grid((8, 8), (1.0, 1.0)), (3, 3), centred=True))
 RULES = [Truncation(), Padding(), NoDealiasing()]
 each_grid = pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: str(grid.points))
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
@@ -101,6 +102,11 @@ def test_pairs_are_differentiable_and_mapped(rule):
         (lambda: Modes(Grid((8, 8), (1.0, 1.0)), (4, 3), centred=True), "centred modes must lie below N/2 .* got"),
         (lambda: Pairs(Modes(Grid((8, 8), (1.0, 1.0)), (3, 3))), "must be centred ones of real fields, got centred=F"),
         (lambda: Pairs(Modes(Grid((8,), (1.0,)), (3,), real=False, centred=True)), "got centred=True, real=False"),
+        (
+            lambda: EIGHT.of_values(EIGHT.modes.laplacian()),
+            r"must be given for all modes, \(7, 7\), got shape \(7, 4\)",
+        ),
+        (lambda: EIGHT.of_products(EIGHT.modes.laplacian()), "must be given for all modes"),
     ],
 )
 def test_bad_input_is_answered(call, message):

@@ -154,6 +154,18 @@ def test_a_bad_sample_leaves_the_others_bitwise_as_they_were(net):
     assert bad.stats.attempts.tolist() == eager.stats.attempts.tolist()
 
 
+def test_factors_of_matrix_products_are_kept():
+    """torch 2.13 drops alpha of torch.add(x, a @ b, alpha=alpha), here or in the field, also around a solve."""
+    w = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        check_equal(lambda t, y: torch.add(y, y @ w, alpha=0.5) @ w, Bosh3(), start(), control=SMALL)
+
+        def end(y0):
+            return solve(ODE(lambda t, y: y @ w), Euler(), y0, 0.0, 1.0, control=SMALL).ys
+
+        torch.testing.assert_close(torch.compile(end)(start()), end(start()), rtol=1e-12, atol=1e-12)
+
+
 def test_same_code_with_other_captured_values_is_told_apart():
     def field(a):
         return lambda t, y: a * y
@@ -497,6 +509,12 @@ def test_works_in_steps_and_in_the_loop(name, net):
     check_equal(f, Bosh3(), start(), tuple(net.layer.parameters()), control=Fixed(n=3), requires_grad=True)
     with torch.no_grad():
         check_equal(f, Bosh3(), start(), control=JOINT)
+
+
+@pytest.mark.slow
+def test_derivatives_inside_are_right_where_a_loop_would_be_recorded(net):
+    """`torch.while_loop` makes zeros of them then: the steps are compiled one by one."""
+    check_equal(vjp_inside(net), Bosh3(), start(), tuple(net.layer.parameters()), control=JOINT, within=1e-8)
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from sciml.integrate.fast_tanh import decompositions, fast_tanh
+from sciml.integrate.decompositions import decompositions
+from sciml.integrate.fast_tanh import fast_tanh
 
 
 def test_it_is_tanh_to_some_units_in_the_last_place():

@@ -62,6 +62,25 @@ def test_the_fno_forcing_from_rest_is_exact():
     assert float((u[0, 0, 0] - force * (1 - math.exp(-2 * rate)) / rate).abs().max()) < 1e-13
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("dtype", "drift"), [(torch.float64, 2e-12), (torch.float32, 5e-4)])
+def test_a_shear_flow_stays_but_for_rounding(axis, dtype, drift):
+    grid = Grid((64, 64), (TAU, TAU))
+    u0 = (10 * torch.cos(grid.mesh()[axis])).expand(1, 1, 64, 64).to(dtype)
+    u = evolve(NavierStokes2D(0.0), grid, u0, torch.tensor([4.0]), dt=0.01)[:, 0]
+    found = float((u - u0).norm() / u0.norm())
+    print(f"shear flow after 400 steps: {found:.1e}")
+    assert found < drift
+
+
+def test_a_system_built_in_inference_mode_is_trained_later():
+    with torch.inference_mode():
+        system = Spectral(NavierStokes2D(), Grid((24, 20), (1.0, 1.0)))
+    u = torch.randn(1, 1, 24, 20, dtype=torch.float64, requires_grad=True)
+    system.term.nonlinear(torch.tensor(0.0), system.encode(u)).abs().sum().backward()
+    assert u.grad is not None and bool(u.grad.isfinite().all()) and bool(u.grad.any())
+
+
 def test_a_scalar_is_carried_as_the_vorticity_is():
     """With equal diffusivity the vorticity itself is such a scalar."""
     omega = GaussianRandomField(3, 2.0).sample(Key.rows(0, 2), PLANE)

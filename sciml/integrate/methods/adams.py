@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.checks import check_whole
-from sciml.integrate.flat import Flat, beside, field_time, first_leaf, map_leaves, per_row
+from sciml.integrate.flat import Flat, add_scaled, beside, field_time, first_leaf, map_leaves, per_row
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.explicit_rk import check_ode
 from sciml.integrate.terms import ODE, AbstractTerm
@@ -345,7 +345,7 @@ def _weights(counts: list[int]) -> list[float]:
 def _plus(total: Any, value: Flat, weight: float) -> Flat:
     if total is None:
         return map_leaves(lambda v: v * weight, value)
-    return map_leaves(lambda t, v: torch.add(t, v, alpha=weight), total, value)
+    return map_leaves(lambda t, v: add_scaled(t, v, weight), total, value)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sciml.core.transforms import is_differentiated, is_recording, unrecorded
-from sciml.integrate.flat import Flat, map_leaves, real_dtype
+from sciml.integrate.flat import Flat, add_scaled, map_leaves, real_dtype
 from sciml.integrate.implicit import Newton, Outcome, PackedField, Packing, for_gradients, implicitly, merged
 from sciml.integrate.implicit.packing import shift_of, size_of
 from sciml.integrate.implicit.structure import AbstractSystem, Jacobian, chosen
@@ -282,7 +282,7 @@ def _sum(weights: tuple[float, ...], values: list[Tensor]) -> Tensor | None:
     total = None
     for weight, value in zip(weights, values, strict=True):
         if weight:
-            total = weight * value if total is None else torch.add(total, value, alpha=weight)
+            total = weight * value if total is None else add_scaled(total, value, weight)
     return total
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, beside, first_leaf, map_leaves, real_dtype
+from sciml.integrate.flat import Flat, add_scaled, beside, first_leaf, map_leaves, real_dtype
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.remedies import remedy_for
 from sciml.integrate.methods.tableau import ButcherTableau
@@ -195,10 +195,10 @@ def advance(y: Any, h: Any, row: Row, slopes: Sequence[Any]) -> Any:
         return tuple(advance(leaf, sizes[i], row, [k[i] for k in slopes]) for i, leaf in enumerate(y))
     total = slopes[first]
     for j, ratio in rest:
-        total = torch.add(total, slopes[j], alpha=ratio)
+        total = add_scaled(total, slopes[j], ratio)
     if isinstance(h, Tensor):
         return torch.addcmul(y, h, total, value=weight)
-    return torch.add(y, total, alpha=weight * h)
+    return add_scaled(y, total, weight * h)
 
 
 def weighted_sum(h: Any, row: Row, slopes: Sequence[Any]) -> Any:
@@ -210,7 +210,7 @@ def weighted_sum(h: Any, row: Row, slopes: Sequence[Any]) -> Any:
         return tuple(weighted_sum(size, row, [k[i] for k in slopes]) for i, size in enumerate(sizes))
     total = slopes[first]
     for j, ratio in rest:
-        total = torch.add(total, slopes[j], alpha=ratio)
+        total = add_scaled(total, slopes[j], ratio)
     return total * h * weight if isinstance(h, Tensor) else total * (weight * h)
 
 

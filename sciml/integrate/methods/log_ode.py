@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sciml.integrate.directional import along
-from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, add_scaled, first_leaf, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.methods.stochastic import AbstractStochastic, Orders, driven, increment, space_space_area_of
@@ -53,7 +53,7 @@ class LogODE(AbstractStochastic):
             return change if area is None else map_leaves(torch.add, change, _brackets(term, t, at, g, area))
 
         first = slope(times(0.0), y)
-        second = slope(times(0.5), map_leaves(lambda a, b: torch.add(a, b, alpha=0.5), y, first))
+        second = slope(times(0.5), map_leaves(lambda a, b: add_scaled(a, b, 0.5), y, first))
         return Step(map_leaves(torch.add, y, second), map_leaves(torch.sub, second, first), None, (), None)
 
 

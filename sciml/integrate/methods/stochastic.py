@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, map_leaves
+from sciml.integrate.flat import Flat, add_scaled, map_leaves
 from sciml.integrate.methods.base import AbstractMethod, Step, Time
 from sciml.integrate.methods.remedies import method_for
 from sciml.integrate.noise import (
@@ -198,7 +198,7 @@ def _fma(base: Any, f: Any, h: Any) -> Any:
     if isinstance(base, tuple):
         sizes = h if isinstance(h, tuple) else (h,) * len(base)
         return tuple(_fma(b, a, size) for b, a, size in zip(base, f, sizes, strict=True))
-    return torch.addcmul(base, f, h) if isinstance(h, Tensor) else torch.add(base, f, alpha=h)
+    return torch.addcmul(base, f, h) if isinstance(h, Tensor) else add_scaled(base, f, h)
 
 
 def rows_like(value: Time, w: Tensor) -> Any:

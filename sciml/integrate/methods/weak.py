@@ -19,7 +19,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from sciml.integrate.flat import Flat, first_leaf, map_leaves
+from sciml.integrate.flat import Flat, add_scaled, first_leaf, map_leaves
 from sciml.integrate.methods.base import Step, Time
 from sciml.integrate.methods.explicit_rk import StageTimes
 from sciml.integrate.methods.stochastic import (
@@ -111,7 +111,7 @@ def h_rows(h: Any) -> Any:
 
 
 def _shifted(y: Flat, move: Flat, sign: float) -> Flat:
-    return map_leaves(lambda a, b: torch.add(a, b, alpha=sign), y, move)
+    return map_leaves(lambda a, b: add_scaled(a, b, sign), y, move)
 
 
 def _rows(value: Tensor, leaf: Tensor) -> Tensor:
