@@ -81,11 +81,11 @@ def test_memory_order_of_the_state_does_not_matter():
 
 
 def test_frames_and_gradients_without_and_with_recording_agree():
-    """Products are formed in place unless something is differentiated."""
+    """Products are formed in place unless something is differentiated; last digits differ where vectors end."""
     u0 = GaussianRandomField(2, 3.0).sample(Key.rows(0, 2), PLANE)
     plain = evolve(NavierStokes2D(0.01), PLANE, u0, at(0.0, 0.2), dt=0.05)
     recorded = evolve(NavierStokes2D(0.01), PLANE, u0.clone().requires_grad_(), at(0.0, 0.2), dt=0.05)
-    assert torch.equal(plain, recorded.detach())
+    assert torch.allclose(plain, recorded.detach(), rtol=0, atol=1e-13)
 
 
 def test_gradients_of_a_flow_equal_finite_differences():
