@@ -6,6 +6,8 @@ import signal
 import pytest
 import torch
 
+from tests import calls
+
 
 def pytest_configure() -> None:
     """Float64 also for the tensors made while tests are collected, every warning each time, Ctrl-C as in any process.
@@ -20,8 +22,9 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _deterministic():
-    """Each test starts from float64 and seed 0, whatever ran before it, and so do fixtures of the module after it."""
+    """Each test starts from float64, seed 0 and no counted calls, and so do fixtures of the module after it."""
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
+    calls.clear()
     yield
     torch.set_default_dtype(torch.float64)
