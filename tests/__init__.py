@@ -1,7 +1,7 @@
 """The type checker behind the jaxtyping hook: beartype, with an int accepted where a float is declared (PEP 484).
 
-Checks of every call take half of the time of tests that make many steps. Each test therefore checks the first calls of
-each function; jaxtyping would also bind their arguments, for the text of an error alone.
+Checks of every call take half of the time of tests that make many steps: each test checks the first calls of every
+function.
 """
 
 import dataclasses
@@ -15,14 +15,13 @@ from typing import Any
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-CHECKED = 25
+CHECKED = 8
 """Calls of each function that a test checks."""
 calls: Counter[CodeType] = Counter()
 """Made in this test, by the code that all definitions of an inner function share."""
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 _jaxtyped = jaxtyping.jaxtyped
-_shapes_of_a_call = _jaxtyped("context")
 
 
 def _checked(fn: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
@@ -33,8 +32,6 @@ def _checked(fn: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
         if dataclasses.is_dataclass(fn) and not hasattr(fn.__init__, "__wrapped__"):
             fn.__init__ = _checked(fn.__init__, typechecker=typechecker)
         return fn
-    if inspect.isgeneratorfunction(fn):
-        return _jaxtyped(fn, typechecker=typechecker)
     code, checked = fn.__code__, None
     if calls[code] >= CHECKED:  # an inner function, defined once more
         return fn
@@ -46,9 +43,8 @@ def _checked(fn: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
         if calls[code] > CHECKED or jaxtyping.config.jaxtyping_disable:
             return fn(*args, **kwargs)
         nonlocal checked
-        checked = checked or typechecker(fn)
-        with _shapes_of_a_call:
-            return checked(*args, **kwargs)
+        checked = checked or _jaxtyped(fn, typechecker=typechecker)
+        return checked(*args, **kwargs)
 
     return call
 
