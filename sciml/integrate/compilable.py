@@ -62,14 +62,12 @@ def check_field(term: AbstractTerm, t: Tensor, y: Flat, recorded: bool) -> None:
         CompileError: if it prints, reads values of tensors, has results whose shapes depend on values, draws random
             numbers, changes what it can reach, or is recorded and uses forward-mode derivatives.
     """
-    time, printed, reads = t.to(first_leaf(y).real.dtype), io.StringIO(), _Reads()
-    fields = [term.f, *([term.g] if isinstance(term, SDE) else [])]  # type: ignore[attr-defined]
-    devices = [y.device] if isinstance(y, Tensor) and y.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        _evaluate(fields, time, y)  # what is made once and kept may be made now
+    printed, reads = io.StringIO(), _Reads()
+    with _generators_kept(y):
+        _evaluate(term, t, y)  # what is made once and kept may be made now
         before, random = _snapshot(term), torch.get_rng_state()
         with contextlib.redirect_stdout(printed), reads:
-            _evaluate(fields, time, y)
+            _evaluate(term, t, y)
         drawn = not torch.equal(random, torch.get_rng_state())
     changed = _changed(before, _snapshot(term))
     if changed is not None:
@@ -102,16 +100,21 @@ def uses_transforms(term: AbstractTerm, t: Tensor, y: Flat) -> bool:
     Args:
         term, t, y: as for `check_field`.
     """
-    watch, fields = _Transforms(), [term.f, *([term.g] if isinstance(term, SDE) else [])]  # type: ignore[attr-defined]
-    devices = [y.device] if isinstance(y, Tensor) and y.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), contextlib.redirect_stdout(io.StringIO()), watch:
-        _evaluate(fields, t.to(first_leaf(y).real.dtype), y)
+    watch = _Transforms()
+    with _generators_kept(y), contextlib.redirect_stdout(io.StringIO()), watch:
+        _evaluate(term, t, y)
     return watch.found
 
 
-def _evaluate(fields: list[Any], t: Tensor, y: Flat) -> None:
-    for field in fields:
-        field(t, y)
+def _generators_kept(y: Flat) -> contextlib.AbstractContextManager[None]:
+    """Random numbers that the field draws are not missing afterwards."""
+    return torch.random.fork_rng([y.device] if isinstance(y, Tensor) and y.device.type == "cuda" else [])
+
+
+def _evaluate(term: AbstractTerm, t: Tensor, y: Flat) -> None:
+    time = t.to(first_leaf(y).real.dtype)
+    for field in [term.f, *([term.g] if isinstance(term, SDE) else [])]:  # type: ignore[attr-defined]
+        field(time, y)
 
 
 class naming_obstacles:
